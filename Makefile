@@ -1,0 +1,47 @@
+# Every target makes .venv itself; nothing needs to be installed or started by hand.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+
+.PHONY: help demo dev test check bench format constraints clean
+.DEFAULT_GOAL := help
+
+help:  ## List the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: $(READY)  ## Export 166,158 real flights from request to download, then stop
+	$(BIN)/celery bgtasks demo
+
+dev: $(READY)  ## The same stack and Flower, in the foreground until Ctrl-C
+	$(BIN)/celery bgtasks dev
+
+test: $(READY)  ## The whole test suite, on SQLite and PostgreSQL
+	$(BIN)/pytest $(ARGS)
+
+check: $(READY)  ## Formatting, lint, types, import layers, file lengths
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python tests/check_length.py
+
+bench: $(READY)  ## Peak memory of a worker child that writes 1,000,000 rows
+	$(BIN)/python -m tests.bench.memory
+
+format: $(READY)  ## Let ruff format and mend what it can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+constraints: $(READY)  ## Compile constraints.txt anew from pyproject.toml
+	$(BIN)/python -m pip install --quiet 'uv>=0.8'
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --all-extras \
+	    --group test --group check --group build --generate-hashes --upgrade \
+	    --no-header --no-annotate --no-emit-index-url --quiet --output-file constraints.txt
+
+clean:  ## Remove what the targets above have made
+	rm -rf $(VENV) var .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist
+
+$(READY): constraints.txt pyproject.toml .ci/venv
+	PYTHON=$(PYTHON) .ci/venv $(VENV)
+	touch $@

@@ -1,0 +1,61 @@
+"""What is wrong with a file type is said when it is registered, not at night in a worker."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pydantic import BaseModel
+
+from bgtasks import formats, notifiers, texts
+from bgtasks.errors import ImproperlyConfigured, UnknownFormat
+
+_STEP = re.compile(r"[a-z][a-z0-9_]*")
+
+#: The attributes that are ``%(name)s`` texts.
+TEXTS = (
+    "email_subject",
+    "email_text_message",
+    "email_html_message",
+    "email_failed_subject",
+    "email_failed_text_message",
+    "download_url",
+)
+
+#: The attributes that take several things, and that one text would be taken apart for.
+SEVERAL = ("formats", "columns", "notifiers", "email_recipients", "steps")
+
+
+def check(cls: Any) -> None:
+    """See that a file type can work. Raises: ImproperlyConfigured, which names what is wrong."""
+    for text in TEXTS:
+        texts.check(cls.__name__, text, getattr(cls, text))
+    for name in SEVERAL:
+        if isinstance(getattr(cls, name), str):
+            raise ImproperlyConfigured(f"{cls.__name__}.{name} needs a list: {getattr(cls, name)!r} is one text")
+    _check_formats(cls)
+    _check_criteria(cls)
+    unknown = [name for name in cls.notifiers if isinstance(name, str) and name not in notifiers.BUILT_IN]
+    if unknown:
+        raise ImproperlyConfigured(f"{cls.__name__}.notifiers names an unknown one: {unknown[0]!r}")
+    if not cls.steps or not all(_STEP.fullmatch(step) for step in cls.steps) or len(set(cls.steps)) < len(cls.steps):
+        raise ImproperlyConfigured(f"{cls.__name__}.steps needs names of steps, each once: {cls.steps!r}")
+
+
+def _check_formats(cls: Any) -> None:
+    try:
+        usable = cls().get_formats()
+    except UnknownFormat:
+        raise ImproperlyConfigured(f"{cls.__name__}.formats names an unknown format: {cls.formats!r}") from None
+    if not usable or not all(isinstance(one, formats.Format) for one in usable):
+        raise ImproperlyConfigured(f"{cls.__name__}.formats needs names of formats, or Format objects")
+
+
+def _check_criteria(cls: Any) -> None:
+    model = cls().get_criteria_class()
+    if model is None:
+        return
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        raise ImproperlyConfigured(f"{cls.__name__}'s criteria need a class of pydantic's BaseModel: {model!r}")
+    if any("requester" in (name, field.alias, field.validation_alias) for name, field in model.model_fields.items()):
+        raise ImproperlyConfigured(f"{cls.__name__}'s criteria can't have a field 'requester': it comes from the row")

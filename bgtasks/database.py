@@ -1,0 +1,176 @@
+"""Connections to the database that holds the record, and to those that exports read from."""
+
+from __future__ import annotations
+
+import functools
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from celery.signals import worker_process_init
+from sqlalchemy import Connection, Engine, create_engine, event, literal
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, ProgrammingError, TimeoutError
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import Session
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import DateTime
+
+from bgtasks import settings
+from bgtasks.errors import ImproperlyConfigured
+
+#: Every engine of this process, for the children that it forks.
+_engines: list[Engine] = []
+
+#: An execution option: this transaction writes (SQLite must know before it reads).
+WRITES = "bgtasks_writes"
+#: What a statement raises while the database is away, restarting or busy: trying again may work.
+UNREACHABLE = (OperationalError, InterfaceError, TimeoutError)
+SQLITE_AWAY = (
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
+)
+BUSY_TIMEOUT = 5.0  # seconds that a SQLite statement waits for another writer
+
+
+class later(FunctionElement[Any]):  # noqa: N801 - an SQL function
+    """The database's own clock, so many seconds from now: leases must not depend on a worker's clock."""
+
+    type = DateTime(timezone=True)
+    inherit_cache = True
+
+    def __init__(self, seconds: float = 0) -> None:
+        super().__init__(literal(float(seconds)))
+
+
+@compiles(later, "postgresql")
+def _postgresql_later(element: later, compiler: SQLCompiler, **kwargs: Any) -> str:
+    # now() stands still within a transaction.
+    return f"(clock_timestamp() + make_interval(secs => {compiler.process(element.clauses, **kwargs)}))"
+
+
+@compiles(later, "sqlite")
+def _sqlite_later(element: later, compiler: SQLCompiler, **kwargs: Any) -> str:
+    # CURRENT_TIMESTAMP has whole seconds; %f has three digits, where SQLAlchemy's storage format has six.
+    seconds = compiler.process(element.clauses, **kwargs)
+    return f"(strftime('%Y-%m-%d %H:%M:%f', 'now', {seconds} || ' seconds') || '000')"
+
+
+class Database:
+    """One database: sessions that read, sessions that write, and streams for exports."""
+
+    def __init__(self, url: str | URL, root: Path) -> None:
+        self.url = _resolve(make_url(url), root)
+        self.engine = _create_engine(self.url)
+        _engines.append(self.engine)
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A session for queries; what it returns stays usable afterwards."""
+        with Session(self.engine, expire_on_commit=False) as session, _clear_errors():
+            yield session
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """A session in one transaction, committed at the end of the block."""
+        with self.engine.connect().execution_options(**{WRITES: True}) as connection, _clear_errors():
+            with Session(connection, expire_on_commit=False) as session, session.begin():
+                yield session
+
+    @contextmanager
+    def streaming(self) -> Iterator[Connection]:
+        """A connection in a read-only transaction with one snapshot, for a server-side cursor."""
+        options: dict[str, Any] = {"stream_results": True}
+        if self.engine.dialect.name == "postgresql":
+            options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        with self.engine.connect().execution_options(**options) as connection:
+            yield connection
+
+
+def _resolve(url: URL, root: Path) -> URL:
+    """psycopg 3 for PostgreSQL; a relative SQLite file starts at the root."""
+    if url.drivername in ("postgresql", "postgres"):
+        return url.set(drivername="postgresql+psycopg")
+    if url.get_backend_name() == "sqlite" and url.database and url.database != ":memory:":
+        return url.set(database=str((root / url.database).resolve()))
+    return url
+
+
+def _create_engine(url: URL) -> Engine:
+    # hide_parameters: an error's text goes to the log, and the parameters are criteria and addresses.
+    if url.get_backend_name() != "sqlite":
+        return create_engine(url, pool_pre_ping=True, hide_parameters=True)
+    if url.database and url.database != ":memory:":
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT}, hide_parameters=True)
+    event.listen(engine, "connect", _configure_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _configure_sqlite(connection: Any, _: object) -> None:
+    connection.isolation_level = None  # we begin transactions ourselves, below
+    for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A transaction that reads before it writes fails at once when another one has written in between,
+    # whatever the busy timeout: one that will write says so when it begins.
+    writes = connection.get_execution_options().get(WRITES)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+@contextmanager
+def _clear_errors() -> Iterator[None]:
+    try:
+        yield
+    except (ProgrammingError, OperationalError) as error:
+        if is_missing_table(error):
+            raise ImproperlyConfigured("the tables of bgtasks are missing: run celery bgtasks migrate") from error
+        raise
+
+
+def is_missing_table(error: DBAPIError) -> bool:
+    """Whether a statement failed because our tables are not there."""
+    text = str(error.orig)
+    return "no such table: bgtasks_" in text or 'relation "bgtasks_' in text
+
+
+def is_unreachable(error: BaseException) -> bool:
+    """Whether the database is away, restarting or busy; False for what is wrong with a statement."""
+    if not isinstance(error, UNREACHABLE):
+        return False
+    # SQLite calls everything an operational error, a missing table too; the primary code tells (sqlite.org/rescode).
+    code = getattr(getattr(error, "orig", None), "sqlite_errorcode", None)
+    return code is None or code & 0xFF in SQLITE_AWAY
+
+
+@functools.cache
+def connect(url: str, root: Path) -> Database:
+    """The process's one Database for a URL."""
+    return Database(url, root)
+
+
+def current() -> Database:
+    """The record's database, as the current app's settings say."""
+    configured = settings.current()
+    return connect(configured.database_url, configured.root)
+
+
+def source(url: str | None) -> Database:
+    """The database that an export reads from: by default the record's own."""
+    return connect(url, settings.current().root) if url else current()
+
+
+@worker_process_init.connect(weak=False)
+def forget_inherited_connections(**_: object) -> None:
+    """A forked child must not use its parent's sockets, nor close them."""
+    for engine in _engines:
+        engine.dispose(close=False)

@@ -1,0 +1,207 @@
+"""What a file type declares: its attributes, each with a ``get_…`` twin to override."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel
+
+from bgtasks import canvas, deployment, formats, mails
+from bgtasks.errors import UnknownFormat
+from bgtasks.filenames import safe
+from bgtasks.formats import Format
+from bgtasks.models import FileRequest
+from bgtasks.notifiers import Notifier
+from bgtasks.tokens import SignerLike
+
+
+class Declarations:
+    """The attributes of a file type. ``FileType`` adds what is done with them."""
+
+    #: The registered name: ``[a-z][a-z0-9_]*``.
+    file_type: ClassVar[str] = ""
+    #: What the file is, in words for its requester.
+    file_description: str = ""
+    #: The finished file's media type (default: its format's).
+    content_type: str | None = None
+    #: What the file can be written as: names or Format objects. The first is the default.
+    formats: Sequence[str | Format] = ("csv",)
+    #: The database that a select runs on (default: the record's own).
+    source_url: str | None = None
+    #: Headings, for rows that bring no names along.
+    columns: Sequence[str] | None = None
+    #: The Celery queue of the steps (default: ``files.<file_type>``).
+    queue: str | None = None
+    #: The finished file's name (default: ``<file_type>`` with the format's suffix).
+    filename: str | None = None
+    #: The pydantic model of the criteria (default: the nested class ``Criteria``, or any JSON).
+    criteria_class: type[BaseModel] | None = None
+    #: The signer of download links (default: the deployment's).
+    signer: SignerLike | None = None
+    #: Whether a browser shall save the file, rather than show it.
+    content_as_attachment: bool = True
+    #: The jinja2 page that says that the file will be made.
+    delayed_template_name: str = "delayed.html"
+    #: More variables for that page.
+    delayed_context_data: Mapping[str, Any] = {}
+    #: ``%(name)s`` texts over the row's fields, ``token`` and ``download_url``.
+    email_subject: str = mails.READY_SUBJECT
+    email_text_message: str | None = None
+    email_html_message: str | None = None
+    #: jinja2 files over the same fields and ``requester_only``, for where there is no such text.
+    email_text_template_name: str | None = "ready.txt"
+    email_html_template_name: str | None = "ready.html"
+    #: What is said when the file can't be made.
+    email_failed_subject: str = mails.FAILED_SUBJECT
+    email_failed_text_message: str = mails.FAILED_TEXT
+    #: The sender (default: ``bgtasks_from_email``).
+    from_email: str | None = None
+    #: Who is told (default: the row's ``requester_email``).
+    email_recipients: Sequence[str] | None = None
+    #: The link, as a ``%(token)s`` text (default: ``<bgtasks_base_url>/files/<token>``).
+    download_url: str | None = None
+    #: How they are told: names or Notifier objects.
+    notifiers: Sequence[str | Notifier] = ("email",)
+    #: A file with more rows is refused; None: the format's limit alone.
+    max_rows: int | None = None
+    #: Seconds that a link works from when its requester is told; None: for ever (default: the signer's).
+    max_age: float | None | Literal["default"] = "default"
+    #: Seconds that a step may take, before its worker is given up.
+    time_limit: float | None = 6 * 3600
+    #: More to say in the token, as JSON; anybody who has the link can read it.
+    token_data: Any = None
+    #: More options for each step's ``apply_async``.
+    celery_kwargs: Mapping[str, Any] = {}
+    #: More columns for a row that ``respond_to`` inserts.
+    file_request_data: Mapping[str, Any] = {}
+    #: Whether nobody but its requester may download the file.
+    requester_only: bool = True
+    #: The steps of the chain, in order; ``@bgtasks.step`` makes more.
+    steps: ClassVar[Sequence[str]] = canvas.STEPS
+
+    #: The row, in a step and after ``restore``; None in a web request that has no row yet.
+    file_request: FileRequest | None = None
+    #: The format that was asked for, by name; ``""``: the first one.
+    format: str = ""
+
+    def get_file_type(self) -> str:
+        """The registered name."""
+        return self.file_type
+
+    def get_file_description(self) -> str:
+        """What the file is, in words for its requester."""
+        return str(self.file_description)
+
+    def get_content_type(self) -> str:
+        """The media type: the row's, the declared one, or the format's."""
+        chosen = self.file_request.content_type if self.file_request else ""
+        return chosen or self.content_type or self.get_format().content_type
+
+    def get_formats(self) -> list[Format]:
+        """Every format that a request may choose, the default first."""
+        return [formats.resolve(chosen) for chosen in self.formats]
+
+    def get_format(self) -> Format:
+        """The format of this file. Raises: UnknownFormat, if the type can't be made in the one asked for."""
+        for known in self.get_formats():
+            if self.format in ("", known.name):
+                return known
+        raise UnknownFormat
+
+    def get_source_url(self) -> str | None:
+        """The database that a select runs on; None: the record's own."""
+        return self.source_url
+
+    def get_columns(self) -> Sequence[str] | None:
+        """Headings, for rows that bring no names along."""
+        return self.columns
+
+    def get_queue(self) -> str:
+        """The Celery queue of the steps."""
+        return self.queue or canvas.queue_of(self.file_type)
+
+    def get_filename(self) -> str:
+        """The finished file's name, safe on every system."""
+        return safe(self.filename or f"{self.file_type}{self.get_format().suffix}")
+
+    def get_criteria_class(self) -> type[BaseModel] | None:
+        """The pydantic model of the criteria; None: any JSON."""
+        nested: type[BaseModel] | None = getattr(self, "Criteria", None)
+        return self.criteria_class or nested
+
+    def get_signer(self) -> SignerLike:
+        """The signer of this type's download links."""
+        if self.signer is not None:
+            return self.signer
+        parts, max_age = deployment.current(), self.get_max_age()
+        return parts.default_signer if max_age == parts.default_signer.max_age else parts.signer(max_age)
+
+    def get_max_age(self) -> float | None:
+        """Seconds that a link works; None: for ever. Whoever overrides ``get_signer`` overrides this to match."""
+        if self.max_age != "default":
+            return self.max_age
+        return (deployment.current().default_signer if self.signer is None else self.signer).max_age
+
+    def get_content_as_attachment(self) -> bool:
+        """Whether a browser shall save the file."""
+        return self.content_as_attachment
+
+    def get_delayed_template_name(self) -> str:
+        """The page that says that the file will be made."""
+        return self.delayed_template_name
+
+    def get_delayed_context_data(self, **context: Any) -> dict[str, Any]:
+        """The variables of that page. It is called with ``file_request``, ``dataset`` and ``schedule``."""
+        return {**context, **self.delayed_context_data}
+
+    def get_email_subject(self) -> str:
+        """The subject, as a ``%(name)s`` text."""
+        return self.email_subject
+
+    def get_email_text_message(self) -> str | None:
+        """The plain text, as a ``%(name)s`` text."""
+        return self.email_text_message
+
+    def get_email_html_message(self) -> str | None:
+        """The HTML, as a ``%(name)s`` text whose values are escaped."""
+        return self.email_html_message
+
+    def get_from_email(self) -> str | None:
+        """The sender; None: the deployment's."""
+        return self.from_email
+
+    def get_email_recipients(self, file_request: FileRequest) -> Sequence[str]:
+        """Who is told."""
+        if self.email_recipients is not None:
+            return self.email_recipients
+        return [file_request.requester_email] if file_request.requester_email else []
+
+    def get_download_url(self, file_request: FileRequest, token: str) -> str:
+        """The link. Raises: ImproperlyConfigured, without a base URL."""
+        return mails.download_url(self.download_url, file_request, token)
+
+    def get_notifiers(self) -> Sequence[str | Notifier]:
+        """How they are told."""
+        return self.notifiers
+
+    def get_max_rows(self) -> int | None:
+        """The most rows that a file may have: the smaller of the type's and the format's limit."""
+        limits = [limit for limit in (self.max_rows, self.get_format().max_rows) if limit is not None]
+        return min(limits, default=None)
+
+    def get_time_limit(self) -> float | None:
+        """Seconds that a step may take."""
+        return self.time_limit
+
+    def get_token_data(self, file_request: FileRequest) -> Any:
+        """More to say in the token."""
+        return self.token_data
+
+    def get_celery_kwargs(self) -> dict[str, Any]:
+        """More options for each step's ``apply_async``."""
+        return dict(self.celery_kwargs)
+
+    def is_requester_only(self) -> bool:
+        """Whether nobody but its requester may download the file."""
+        return self.requester_only

@@ -1,0 +1,64 @@
+"""The one place that puts the parts together: settings, database, record, store, ledger."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+from celery import Celery
+
+from bgtasks import database, settings
+from bgtasks.claims import Held
+from bgtasks.database import Database
+from bgtasks.ledger import Ledger
+from bgtasks.requests import Requests
+from bgtasks.settings import Settings
+from bgtasks.stores import Store
+from bgtasks.tokens import Signer, SignerLike
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """The parts that one Celery app's requests are made with."""
+
+    app: Celery
+    settings: Settings
+    database: Database
+    requests: Requests
+    ledger: Ledger
+
+    @functools.cached_property
+    def store(self) -> Store:
+        """The object store; opened when it is first needed, which must be after a worker's fork."""
+        return Store(self.settings.store_url, self.settings.root)
+
+    def unstage(self, held: Held) -> None:
+        """Remove what a step has written, unless the row names it after all."""
+        row = self.requests.get(held.file_request.id)
+        if row is None or row.object_key != held.object_key:
+            self.store.delete(held.object_key)
+
+    def signer(self, max_age: float | None) -> SignerLike:
+        """The built-in signer of download links."""
+        serializer = self.settings.load("default_serializer")
+        salt = f"{self.settings.default_salt}.download"
+        return Signer(self.settings.default_key, salt, serializer, max_age=max_age)
+
+    @functools.cached_property
+    def default_signer(self) -> SignerLike:
+        """The signer of download links, unless a file type has its own."""
+        chosen: SignerLike | None = self.settings.load("default_signer")
+        return chosen or self.signer(self.settings.default_max_age)
+
+
+_deployments: WeakKeyDictionary[Celery, Deployment] = WeakKeyDictionary()
+
+
+def current() -> Deployment:
+    """The deployment of the current Celery app. Raises: ImproperlyConfigured."""
+    app = settings.this_app()
+    if app not in _deployments:
+        configured, record = settings.current(app), database.current()
+        _deployments[app] = Deployment(app, configured, record, Requests(record, configured), Ledger(record))
+    return _deployments[app]

@@ -1,0 +1,202 @@
+"""``FileType``: what an application subclasses, once for each kind of file that it offers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Self
+
+from werkzeug.wrappers import Request, Response
+
+from bgtasks import (
+    canvas,
+    checks,
+    criteria,
+    deployment,
+    execution,
+    identity,
+    mails,
+    notifiers,
+    publishing,
+    responses,
+    toolbox,
+)
+from bgtasks.claims import Claim
+from bgtasks.declarations import Declarations
+from bgtasks.entry import new_request
+from bgtasks.errors import ClaimLost, TooManyRows
+from bgtasks.items import Items
+from bgtasks.models import FileRequest
+from bgtasks.states import State
+from bgtasks.texts import zone_of
+
+
+@dataclass
+class Dataset:
+    """What a file is made from."""
+
+    criteria: Any  #: what was chosen, validated; ``criteria.requester`` is who asks
+    items: Items  #: what that selects
+    delay: bool = True  #: make the file in the background; False: within this HTTP request
+
+    def count(self) -> int | None:
+        """How many rows there are now; None where only reading them all would tell."""
+        return self.items.count()
+
+
+class FileType(Declarations):
+    """One kind of file: subclass it, set ``file_type``, write ``get_items``, and register it."""
+
+    def __init__(self, filename: str | None = None) -> None:
+        self.filename = filename or type(self).filename
+
+    # -- what to write --------------------------------------------------------------------------
+
+    def get_items(self, criteria: Any) -> Any:
+        """What the file consists of, lazily: a SQLAlchemy select, or an iterable of rows or mappings."""
+        raise NotImplementedError
+
+    def evaluate_dataset(self, dataset: Dataset, http_request: Any) -> None:
+        """Set ``dataset.delay``. Only asked in an HTTP request; by default every file is made in the background."""
+
+    def write_bytes(self, dataset: Dataset, buffer: BinaryIO) -> None:
+        """Write the file. Override it to write something else than a format can.
+
+        :param buffer: a binary file that streams to the store, or into the response; it can't seek.
+        """
+        self.get_format().write(dataset.items, buffer, zone_of(self.file_request))
+
+    # -- from the row ---------------------------------------------------------------------------
+
+    @classmethod
+    def restore(cls, file_request: FileRequest) -> Self:
+        """The file type of a row, as it was asked for."""
+        restored = cls(filename=file_request.filename or None)
+        restored.file_request = file_request
+        restored.format = file_request.format
+        return restored
+
+    def restore_criteria(self, file_request: FileRequest) -> Any:
+        """What was chosen, validated again. Raises: InvalidCriteria."""
+        return criteria.validate(self.get_criteria_class(), file_request.criteria, file_request.requester)
+
+    def restore_dataset(self, file_request: FileRequest) -> Dataset:
+        """The criteria of a row, and what they select. Raises: InvalidCriteria."""
+        return self._dataset(self.restore_criteria(file_request))
+
+    def check_request(self, file_request: FileRequest) -> None:
+        """See that a row can be worked on. Raises: InvalidCriteria, UnknownFormat."""
+        self.get_format()
+        self.restore_criteria(file_request)
+
+    def check_rows(self, rows: int) -> None:
+        """Raises: TooManyRows, if so many rows are more than this file may have."""
+        limit = self.get_max_rows()
+        if limit is not None and rows > limit:
+            raise TooManyRows(limit)
+
+    def _dataset(self, restored: Any) -> Dataset:
+        return Dataset(restored, Items(self.get_items(restored), self.get_source_url(), self.get_columns()))
+
+    # -- in the background ----------------------------------------------------------------------
+
+    def canvas(self, file_request: FileRequest) -> Any:
+        """The Celery chain of the row's outstanding steps; None where nothing is left to do."""
+        return canvas.build(file_request, self.steps, self.get_queue(), self.get_celery_kwargs())
+
+    @classmethod
+    def handle(cls, file_request: FileRequest) -> bool:
+        """Do all outstanding steps of a row here and now. False: others do, or there is nothing to do."""
+        return cls.restore(file_request).create_file(file_request)
+
+    def create_file(self, file_request: FileRequest) -> bool:
+        """Do all outstanding steps in this process, without a broker, under the same claims as the chain.
+
+        False: somebody else does them, or there is nothing to do. Raises: RequestFailed.
+        """
+        claim, steps = Claim.of(file_request), canvas.following(self.steps, file_request)
+        try:
+            for name in steps:
+                claim = execution.run(name, claim, execution.here())
+        except ClaimLost:
+            return False
+        return bool(steps)
+
+    # -- telling --------------------------------------------------------------------------------
+
+    def create_token(self, file_request: FileRequest) -> str:
+        """The token of the link that the requester is sent. Raises: RuntimeError, for a type with requesters only."""
+        make = toolbox.create_token if self.is_requester_only() else toolbox.create_general_token
+        return make(file_request, self.get_token_data(file_request), self.get_signer())
+
+    def send_notification(self, file_request: FileRequest, token: str) -> int:
+        """Tell that the file is ready; how many were told. Behind the ledger: it may be called again."""
+        return self._tell(file_request, State.READY, lambda: mails.ready(self, file_request, token))
+
+    def send_failure(self, file_request: FileRequest) -> int:
+        """Tell that there will be no file, and why; how many were told."""
+        return self._tell(file_request, State.FAILED, lambda: mails.failed(self, file_request))
+
+    def _tell(self, file_request: FileRequest, event: State, compose: Any) -> int:
+        recipients = self.get_email_recipients(file_request)
+        return notifiers.tell(file_request, event, self.get_notifiers(), recipients, compose)
+
+    # -- within an HTTP request -----------------------------------------------------------------
+
+    def respond_to(self, http_request: Request) -> tuple[bool, Response]:
+        """``(delayed, response)``: the file itself, or the page that says that it will be made.
+
+        Raises: InvalidCriteria, UnknownFormat, TooManyRows, for the view to show.
+        """
+        dataset = self.build_dataset(http_request)
+        if dataset.delay:
+            return True, self.respond_with_delay(http_request, dataset)
+        return False, self.respond_with_file(http_request, dataset)
+
+    def build_criteria(self, http_request: Request) -> Any:
+        """What was chosen in a form, a query string or a JSON body. Raises: InvalidCriteria."""
+        model = self.get_criteria_class()
+        asker = identity.requester(http_request.environ)
+        return criteria.validate(model, responses.chosen(http_request, model), asker)
+
+    def build_dataset(self, http_request: Request) -> Dataset:
+        """What was chosen, what that selects, and whether it must wait. Raises: InvalidCriteria."""
+        self.format = http_request.values.get("format", "")
+        self.get_format()
+        dataset = self._dataset(self.build_criteria(http_request))
+        self.evaluate_dataset(dataset, http_request)
+        return dataset
+
+    def respond_with_file(self, http_request: Request, dataset: Dataset) -> Response:
+        """Write the file into the response, as it is sent. Raises: TooManyRows."""
+        self.check_rows(dataset.count() or 0)
+        dataset.items.watch = self.check_rows  # where they could not be counted, or have become more
+        return responses.file(self, dataset)
+
+    def get_file_request_data(self, http_request: Request, dataset: Dataset) -> dict[str, Any]:
+        """The arguments of ``toolbox.add_request`` for a file that must wait."""
+        return {**responses.request_data(self, http_request, dataset), **self.file_request_data}
+
+    def respond_with_delay(self, http_request: Request, dataset: Dataset) -> Response:
+        """Store a request, schedule it, and say so."""
+        asked = new_request(**self.get_file_request_data(http_request, dataset))
+        file_request = deployment.current().requests.insert(asked, scheduled=True)
+        scheduled = self.schedule(file_request, http_request, dataset)
+        return self.create_delayed_response(file_request, http_request, dataset, scheduled)
+
+    def schedule(self, file_request: FileRequest, http_request: Request, dataset: Dataset) -> Any:
+        """Have the request handled by the workers; its return value goes to ``create_delayed_response``."""
+        return publishing.publish(file_request)
+
+    def create_delayed_response(
+        self, file_request: FileRequest, http_request: Request, dataset: Dataset, schedule: Any
+    ) -> Response:
+        """The answer (202) to whoever asked for a file that must wait: a page, or JSON for a program."""
+        context = self.get_delayed_context_data(file_request=file_request, dataset=dataset, schedule=schedule)
+        return responses.delayed(http_request, file_request, self.get_delayed_template_name(), context)
+
+    # -- at register ----------------------------------------------------------------------------
+
+    @classmethod
+    def check(cls) -> None:
+        """See that the type can work. Raises: ImproperlyConfigured."""
+        checks.check(cls)

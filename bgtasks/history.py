@@ -1,0 +1,24 @@
+"""The append-only history of requests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import insert, select
+from sqlalchemy.orm import Session
+
+from bgtasks.models import Event, FileRequest
+from bgtasks.states import EventKind
+
+
+def log(session: Session, row: FileRequest, kind: EventKind, **entry: Any) -> None:
+    """An entry, in the transaction of the change that it tells of.
+
+    :param entry: ``step``, ``actor`` and ``detail``, where the kind has them.
+    """
+    session.execute(insert(Event).values(request_id=row.id, kind=kind, fence=row.fence, **entry))
+
+
+def events_of(session: Session, request_id: str) -> list[Event]:
+    """What happened to a request, in order."""
+    return list(session.scalars(select(Event).where(Event.request_id == request_id).order_by(Event.id)))

@@ -1,0 +1,18 @@
+"""Who is asking. Identity comes from the server, never from a header that a client can set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bgtasks import settings
+
+
+def remote_user(environ: dict[str, Any]) -> str | None:
+    """The user that the web server or a middleware has authenticated (RFC 3875, 4.1.11)."""
+    return environ.get("REMOTE_USER") or None
+
+
+def requester(environ: dict[str, Any]) -> str | None:
+    """Who asks, as ``bgtasks_identify`` says; None: nobody known. An empty name is nobody's."""
+    known = settings.current().load("identify")(environ)
+    return None if known is None else str(known) or None

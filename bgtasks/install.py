@@ -1,0 +1,61 @@
+"""Putting bgtasks into a Celery app: its tasks, the queues of the file types, the sweeps' beat entries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from celery import Celery
+from celery.signals import celeryd_init
+from kombu import Queue
+
+from bgtasks import canvas, registry, settings, sweeps
+
+#: The modules that hold our tasks.
+TASKS = ("bgtasks.entry", "bgtasks.steps", "bgtasks.sweeps")
+#: How a worker publishes the next link: for half a minute. What fails here waits for the sweep.
+PATIENTLY = {"max_retries": 30, "interval_start": 0.2, "interval_step": 0.2, "interval_max": 1.0}
+#: The options by which a web process gives up early, and a worker shall not.
+HASTY = ("socket_timeout", "max_retries")
+
+
+def install(app: Celery, file_types: Iterable[str] = ()) -> None:
+    """Add bgtasks to an application's own Celery app. Call it where the app is made, in every process.
+
+    :param file_types: the modules that register file types; imported when a worker starts, or when
+        a type is first asked for.
+    """
+    modules = (*TASKS, *file_types)
+    # Celery's current app belongs to the thread that made it: a web server's other threads find the default one.
+    app.set_default()
+
+    @app.on_after_configure.connect(weak=False)
+    def configure(sender: Celery, **_: Any) -> None:
+        sender.conf.imports = tuple(dict.fromkeys((*(sender.conf.imports or ()), *modules)))
+        sender.conf.beat_schedule = {**sweeps.schedule(), **(sender.conf.beat_schedule or {})}
+
+    if app.configured:  # type: ignore[attr-defined]
+        configure(app)
+
+
+def queues() -> list[Queue]:
+    """Our queue, and one for each registered file type."""
+    chosen = [registry.get(name)().get_queue() for name in registry.names()]
+    return [Queue(name, routing_key=name) for name in dict.fromkeys([canvas.QUEUE, *chosen])]
+
+
+@celeryd_init.connect(weak=False)
+def prepare_worker(conf: Any, **_: Any) -> None:
+    """A plain worker consumes our queues too, publishes patiently, and reads its settings before it takes any work."""
+    app = settings.this_app()
+    if not settings.is_configured(app):
+        return
+    try:
+        settings.current(app)
+        for queue in queues():
+            app.amqp.queues.select_add(queue)
+    except Exception as error:  # Celery logs what a signal's handler raises, and would go on without our queues
+        raise SystemExit(f"bgtasks: {error}") from error
+    conf.task_publish_retry_policy = PATIENTLY
+    options = conf.broker_transport_options or {}
+    conf.broker_transport_options = {name: value for name, value in options.items() if name not in HASTY}

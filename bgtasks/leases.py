@@ -1,0 +1,71 @@
+"""What keeps a running step's lease alive, and what its progress goes through."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from types import TracebackType
+from typing import Any, Self
+
+from bgtasks import database
+from bgtasks.claims import Held
+from bgtasks.errors import ClaimLost
+from bgtasks.requests import Requests
+
+BEATS = 6  # heartbeats in one lease
+PROGRESS_EVERY = 1.0  # seconds between two writes of a step's progress
+
+logger = logging.getLogger(__name__)
+
+
+class Lease:
+    """A context in which a heartbeat thread renews the lease of a held request.
+
+    The thread is joined before the block is left, so that no renewal can come after the step's end.
+
+    :param deadline: seconds after which the heart stops, so that a step that hangs is taken over.
+    """
+
+    def __init__(self, requests: Requests, held: Held, seconds: float, deadline: float | None = None) -> None:
+        self._requests = requests
+        self._held = held
+        self._interval = seconds / BEATS
+        self._deadline = None if deadline is None else time.monotonic() + deadline
+        self._over = threading.Event()
+        self._lost = False
+        self._thread = threading.Thread(target=self._beat, name=f"lease {held.claim!r}", daemon=True)
+        self._noted = time.monotonic()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def note(self, **values: Any) -> None:
+        """Write progress, at most once a second. Raises: ClaimLost, if the request is in other hands or over."""
+        if self._lost:
+            raise ClaimLost(self._held.file_request.id)
+        if time.monotonic() - self._noted >= PROGRESS_EVERY:
+            self._noted = time.monotonic()
+            # A database that does not answer loses a line of progress, never the work.
+            with contextlib.suppress(*database.UNREACHABLE):
+                self._requests.progress(self._held, **values)
+
+    def _beat(self) -> None:
+        while not self._over.wait(self._interval):
+            if self._deadline is not None and time.monotonic() > self._deadline:
+                logger.warning("%r has passed its time limit: its lease is not renewed any more", self._held.claim)
+                return
+            try:
+                if not self._requests.renew(self._held):
+                    self._lost = True
+                    return
+            except Exception as error:  # whatever it is: a heart that stops makes others repeat the work
+                logger.warning("%r: a heartbeat fails: %s", self._held.claim, error)

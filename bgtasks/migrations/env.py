@@ -1,0 +1,18 @@
+"""Run by Alembic, with the connection that ``upgrade`` has opened."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from bgtasks.migrations import VERSION_TABLE
+from bgtasks.models import Base
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=Base.metadata,
+    version_table=VERSION_TABLE,
+    compare_type=True,
+    render_as_batch=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

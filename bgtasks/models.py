@@ -1,0 +1,235 @@
+"""The tables. They have their own MetaData, so that they live beside an application's own.
+
+Instances are read only: ``requests.py`` is the one writer of a request's state.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    Uuid,
+    select,
+    tuple_,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from bgtasks import database
+from bgtasks.states import EventKind, State
+
+BATCH = 100  # rows that to_handle() reads at once
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware time, stored in UTC. SQLite keeps no zone; what comes back is UTC everywhere."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time must be aware of its zone")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None or value.tzinfo is not None:
+            return value and value.astimezone(UTC)
+        return value.replace(tzinfo=UTC)
+
+
+class Base(DeclarativeBase):
+    """The tables of bgtasks and of nobody else."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {
+        str: Text(),
+        datetime: UtcDateTime(),
+        uuid.UUID: Uuid(),
+    }
+
+
+#: A JSON column that PostgreSQL can search.
+Json = JSON().with_variant(JSONB(), "postgresql")
+RequestId = Uuid(as_uuid=False)
+
+
+class FileRequest(Base):
+    """One request for one file, and the only truth about it."""
+
+    __tablename__ = "bgtasks_file_requests"
+
+    #: A UUID as text: the Celery task id of ``request_file``.
+    id: Mapped[str] = mapped_column(RequestId, primary_key=True)
+    #: The registered name of the file type; ``""`` for a request that is handled by hand.
+    file_type: Mapped[str] = mapped_column(default="")
+    #: One of the file type's ``formats``.
+    format: Mapped[str] = mapped_column(default="")
+    #: What the user chose: a JSON object, or a plain string.
+    criteria: Mapped[Any] = mapped_column(Json, default="")
+    #: Who asked, and the only one who may download; None: nobody in particular.
+    requester: Mapped[str | None]
+    #: Where the requester is told.
+    requester_email: Mapped[str | None]
+    #: The requester's language, such as ``de`` or ``pt-BR``.
+    language: Mapped[str | None]
+    #: The requester's time zone, such as ``Europe/Zurich``.
+    timezone: Mapped[str | None]
+    #: What the file is, in words for its requester.
+    description: Mapped[str] = mapped_column(default="")
+    #: The name of the finished file, safe on every system.
+    filename: Mapped[str] = mapped_column(default="")
+    #: The finished file's media type.
+    content_type: Mapped[str] = mapped_column(default="")
+
+    state: Mapped[str] = mapped_column(default=State.PENDING)
+    #: The last finished step; ``""`` before the first one.
+    step: Mapped[str] = mapped_column(default="")
+    #: How many times a dead worker's work was taken over.
+    attempts: Mapped[int] = mapped_column(default=0)
+    #: Grows each time that a step starts or the request changes hands; every state write compares it.
+    fence: Mapped[int] = mapped_column(default=0)
+    #: The host and the delivery of the step that is at work.
+    leased_by: Mapped[str | None]
+    #: How long that step holds the request without a sign of life.
+    leased_until: Mapped[datetime | None]
+    #: While waiting: when to stop believing in the message in the queue. None: the caller handles it.
+    dispatch_at: Mapped[datetime | None]
+    #: How many times the next step was published again.
+    dispatches: Mapped[int] = mapped_column(default=0)
+
+    #: How many rows there were when they were counted; None where they can't be.
+    rows_total: Mapped[int | None] = mapped_column(BigInteger)
+    rows_written: Mapped[int] = mapped_column(BigInteger, default=0)
+    #: Where the finished bytes are in the store: ``<id>/<fence>``.
+    object_key: Mapped[str | None]
+    #: Bytes.
+    size: Mapped[int | None] = mapped_column(BigInteger)
+    #: Of the finished file, in hex.
+    sha256: Mapped[str | None]
+    #: Why a failed request failed: a stable name, and a sentence for the requester.
+    error_code: Mapped[str | None]
+    error_message: Mapped[str | None]
+    #: Unique per requester and file type.
+    idempotency_key: Mapped[str | None]
+    coalesce_key: Mapped[str | None]
+    #: What a download link must name to be valid; a new one revokes the old links.
+    token_id: Mapped[str | None]
+
+    requested_at: Mapped[datetime] = mapped_column(default=database.later())
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    expires_at: Mapped[datetime | None]
+    notified_at: Mapped[datetime | None]
+    downloads: Mapped[int] = mapped_column(Integer, default=0)
+    last_downloaded_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        UniqueConstraint("requester", "file_type", "idempotency_key"),
+        Index(None, "state", "requested_at", "id"),
+        Index(None, "requester", "requested_at"),
+        Index(None, "dispatch_at"),
+        Index(None, "leased_until"),
+        Index(None, "expires_at"),
+    )
+
+    @classmethod
+    def to_handle(cls, file_type: str | None = None) -> Iterator[FileRequest]:
+        """The pending requests that nobody else handles, oldest first, read in batches as the loop goes on.
+
+        Requests that were scheduled are left to their chain.
+
+        :param file_type: only requests of this type.
+        """
+        after: tuple[datetime, str] | None = None
+        while batch := cls._pending(file_type, after):
+            yield from batch
+            after = batch[-1].requested_at, batch[-1].id
+
+    @classmethod
+    def _pending(cls, file_type: str | None, after: tuple[datetime, str] | None) -> Sequence[FileRequest]:
+        query = select(cls).where(cls.state == State.PENDING, cls.dispatch_at.is_(None), cls.leased_by.is_(None))
+        if file_type is not None:
+            query = query.where(cls.file_type == file_type)
+        if after is not None:
+            query = query.where(tuple_(cls.requested_at, cls.id) > after)
+        with database.current().reading() as session:
+            return session.scalars(query.order_by(cls.requested_at, cls.id).limit(BATCH)).all()
+
+    @property
+    def has_expired(self) -> bool:
+        """Whether the file's time is over, whether or not it has been removed yet."""
+        return self.expires_at is not None and self.expires_at <= datetime.now(UTC)
+
+    def __repr__(self) -> str:
+        return f"<FileRequest {self.id} {self.file_type or 'by hand'} {self.state} #{self.fence}>"
+
+
+#: The names of a request's columns.
+COLUMNS: tuple[str, ...] = tuple(FileRequest.__table__.columns.keys())
+
+
+class Notification(Base):
+    """The ledger: one line for each thing that somebody is to be told, written before and after sending."""
+
+    __tablename__ = "bgtasks_notifications"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    request_id: Mapped[str] = mapped_column(RequestId, ForeignKey(FileRequest.id, ondelete="CASCADE"))
+    #: What happened: ``ready`` or ``failed``.
+    event: Mapped[str]
+    #: The notifier's name, such as ``email``.
+    channel: Mapped[str]
+    recipient: Mapped[str]
+    #: The same on every copy that a crash may cause, so that mail programs show one.
+    message_id: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(default=database.later())
+    #: When the service accepted it; None: not yet, or not known.
+    sent_at: Mapped[datetime | None]
+
+    __table_args__ = (UniqueConstraint("request_id", "event", "channel", "recipient"),)
+
+
+class Event(Base):
+    """One entry of a request's history; never changed."""
+
+    __tablename__ = "bgtasks_events"
+
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer(), "sqlite"), primary_key=True)
+    request_id: Mapped[str] = mapped_column(RequestId, ForeignKey(FileRequest.id, ondelete="CASCADE"))
+    at: Mapped[datetime] = mapped_column(default=database.later())
+    #: See ``states.EventKind``.
+    kind: Mapped[str] = mapped_column(default=EventKind.STEP)
+    #: The step that was at work, where one was.
+    step: Mapped[str] = mapped_column(default="")
+    #: The request's fence at that time.
+    fence: Mapped[int] = mapped_column(default=0)
+    #: Who did it, where that is a person: a downloader, say.
+    actor: Mapped[str | None]
+    #: An error code, a channel, an address: what the kind needs.
+    detail: Mapped[str | None]
+
+    __table_args__ = (Index(None, "request_id", "id"),)

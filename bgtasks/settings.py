@@ -1,0 +1,236 @@
+"""The ``bgtasks_…`` settings: read once from the Celery app, validated, then frozen."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+from weakref import WeakKeyDictionary
+
+from celery import Celery, current_app
+from celery.loaders.default import Loader
+from celery.utils.imports import symbol_by_name
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from bgtasks.errors import ImproperlyConfigured
+
+PREFIX = "bgtasks_"
+DAY = 86_400
+
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+#: Holds a key or a password, and is therefore shown nowhere.
+Secret = Field(repr=False)
+#: A Python object, or the dotted path of one (``package.module:name``), imported when it is first used.
+Importable = str | Any
+
+#: What a setting's value must begin with.
+BEGINNINGS = {
+    "base_url": ("http://", "https://"),
+    "login_url": ("http://", "https://", "/"),
+    "smtp_url": ("smtp://", "smtps://"),
+    "sendfile": ("/",),
+}
+DATABASES = ("sqlite", "postgresql", "postgres")
+STORES = ("s3", "gs", "az")
+
+NO_KEY = """bgtasks_default_key is not set, and there is no default: whoever knows the key can sign links.
+Make one, keep it secret, and give the same one to workers and web processes:
+    export BGTASKS_DEFAULT_KEY=$(python3 -c 'import secrets; print(secrets.token_urlsafe(48))')"""
+
+
+class Settings(BaseModel):
+    """One deployment's settings. Times are seconds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    #: The folder of celeryconfig.py, where relative paths start.
+    root: Path = Field(default_factory=Path.cwd)
+
+    #: Where the record lives: ``sqlite:///…`` or ``postgresql://…``.
+    database_url: Annotated[str, Secret] = "sqlite:///var/bgtasks.db"
+    #: Where finished files live: a folder, or ``s3://…``, ``gs://…``, ``az://…``.
+    store_url: Annotated[str, Secret] = "var/files"
+
+    #: The signing keys, oldest to newest: the last one signs, all of them are accepted.
+    default_key: Annotated[tuple[str, ...], Secret]
+    #: The namespace of this deployment's signatures; each purpose adds its own name.
+    default_salt: str = Field("bgtasks", min_length=1)
+    #: An object with ``dumps`` and ``loads`` for a token's payload (default: compact JSON).
+    default_serializer: Importable | None = None
+    #: How long a link works, from when its requester is told; None: for ever.
+    default_max_age: Seconds | None = DAY
+    #: An object with ``dump``, ``load`` and ``max_age`` to use instead of the built-in signer.
+    default_signer: Importable | None = None
+
+    #: What links begin with, such as ``https://files.example.com``. Never taken from a Host header.
+    base_url: str | None = None
+    #: Where an anonymous visitor is sent, with ``?next=`` a local path to come back to; None: they get 401.
+    login_url: str | None = None
+    #: ``smtp://user:password@host:587``; ``smtps://…`` for implicit TLS; ``?starttls=never|always|auto``.
+    smtp_url: Annotated[str | None, Secret] = None
+    #: The sender of mails.
+    from_email: str | None = None
+    #: ``environ -> requester or None``: who is asking (default: the server's REMOTE_USER).
+    identify: Importable = "bgtasks.identity:remote_user"
+
+    #: How long a running step holds its request without a sign of life.
+    lease: Seconds = 60
+    #: How long a message is believed to be in a queue before it is published again.
+    patience: Seconds = 300
+    #: How long a request may wait for its very first step.
+    give_up: Seconds = 7 * DAY
+    #: How many times a request may be taken over from a dead worker.
+    max_attempts: int = Field(3, ge=1)
+    #: How long the row of an ended request is kept.
+    retention: Seconds = 30 * DAY
+
+    #: The prefix of an internal nginx location (``X-Accel-Redirect``), or None.
+    sendfile: str | None = None
+    #: Whether downloads are sent to a presigned URL of the store, minted per click.
+    redirect_to_store: bool = False
+
+    @field_validator("default_key", mode="before")
+    @classmethod
+    def _keys(cls, value: object) -> tuple[str, ...]:
+        keys = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list | tuple) else ()
+        if not keys or not all(isinstance(key, str) and len(key) >= 16 for key in keys):
+            raise ValueError("must be a string of at least 16 characters, or a list of such strings, oldest to newest")
+        return keys
+
+    @field_validator("database_url")
+    @classmethod
+    def _database_url(cls, value: str) -> str:
+        try:
+            kind = make_url(value).get_backend_name()
+        except (ArgumentError, ValueError):  # whose text may show a part of the password
+            kind = None
+        if kind not in DATABASES:
+            raise ValueError("must look like sqlite:///folder/file.db or postgresql://user:password@host/database")
+        return value
+
+    @field_validator("store_url")
+    @classmethod
+    def _store_url(cls, value: str) -> str:
+        scheme, separator, _ = value.rpartition("://")
+        if not value or (separator and scheme not in STORES):
+            raise ValueError("must be the path of a folder, or look like s3://bucket, gs://bucket or az://container")
+        return value
+
+    @field_validator(*BEGINNINGS)
+    @classmethod
+    def _beginning(cls, value: str | None, info: ValidationInfo) -> str | None:
+        beginnings = BEGINNINGS[str(info.field_name)]
+        if value and not value.startswith(beginnings):
+            raise ValueError(f"must begin with {' or '.join(beginnings)}")
+        return value or None
+
+    @field_validator("base_url")
+    @classmethod
+    def _base_url(cls, value: str | None) -> str | None:
+        return value.rstrip("/") if value else None
+
+    def path(self, relative: str) -> Path:
+        """A path from a setting, absolute: relative ones start at celeryconfig.py's folder."""
+        return (self.root / relative).resolve()
+
+    def load(self, name: str) -> Any:
+        """The object that an importable setting names. Raises: ImproperlyConfigured."""
+        value = getattr(self, name)
+        try:
+            return symbol_by_name(value) if isinstance(value, str) else value
+        except (ImportError, AttributeError, ValueError) as error:
+            raise ImproperlyConfigured(f"{PREFIX}{name}: can't import {value!r}: {error}") from error
+
+    def required(self, name: str) -> str:
+        """A setting that this use can't do without. Raises: ImproperlyConfigured."""
+        value = getattr(self, name)
+        if not value:
+            raise ImproperlyConfigured(f"{PREFIX}{name} is not set, and a notification can't be sent without it")
+        return str(value)
+
+
+KNOWN = tuple(name for name in Settings.model_fields if name != "root")
+
+
+def read(conf: Mapping[str, Any], environ: Mapping[str, str], root: Path) -> Settings:
+    """Settings from a Celery configuration and the environment, which wins.
+
+    Raises: ImproperlyConfigured, which names an unknown key's nearest known one.
+    """
+    given = {**_ours(conf), **_from_environ(environ)}
+    for name in sorted(given.keys() - set(KNOWN)):
+        nearest = difflib.get_close_matches(name, KNOWN, n=1, cutoff=0.5)
+        hint = f": did you mean {PREFIX}{nearest[0]}?" if nearest else ""
+        raise ImproperlyConfigured(f"unknown setting {PREFIX}{name}{hint}")
+    if not given.get("default_key"):
+        raise ImproperlyConfigured(NO_KEY)
+    try:
+        return Settings(root=root, **given)
+    except ValidationError as invalid:
+        faults = [f"{PREFIX}{fault['loc'][0]}: {fault['msg']}" for fault in invalid.errors(include_input=False)]
+        raise ImproperlyConfigured("; ".join(faults)) from None
+
+
+def _ours(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key.removeprefix(PREFIX): value for key, value in values.items() if key.startswith(PREFIX)}
+
+
+def _from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
+    """The settings in the environment: a list where one is written as JSON, None where one is empty."""
+    texts = _ours({name.lower(): text for name, text in environ.items() if name.isupper()})
+    return {name: _list(name, text) if text.startswith("[") else text or None for name, text in texts.items()}
+
+
+def _list(name: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:  # whose evidence is the text, which may be a key
+        raise ImproperlyConfigured(f"{PREFIX}{name}: what begins with [ must be a list in JSON") from None
+
+
+def this_app() -> Celery:
+    """The current Celery app itself, not Celery's proxy for it: something to key and to compare by."""
+    app: Celery = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - the proxy's way
+    return app
+
+
+def is_configured(app: Celery) -> bool:
+    """Whether an app is a deployment of bgtasks: it has a setting of ours."""
+    return bool(_ours(configuration(app)))
+
+
+def configuration(app: Celery) -> dict[str, Any]:
+    """An app's configuration with Celery's names; one with a namespace (``CELERY_BGTASKS_LEASE``) too."""
+    space = f"{app.namespace}_".lower() if app.namespace else ""  # type: ignore[attr-defined]
+    return {key.lower().removeprefix(space) if space else key: value for key, value in app.conf.items()}
+
+
+def config_root(app: Celery) -> Path:
+    """The folder of the app's configuration module, or the working directory where it has none."""
+    source = getattr(app, "_config_source", None) or os.environ.get("CELERY_CONFIG_MODULE")
+    if source is None and isinstance(app.loader, Loader):  # the only one that looks for a module by itself
+        source = "celeryconfig"
+    try:
+        found = symbol_by_name(source) if isinstance(source, str) else source
+    except ImportError:
+        return Path.cwd()
+    module = sys.modules[found.__module__] if isinstance(found, type) else found
+    file = getattr(module, "__file__", None)
+    return Path(file).resolve().parent if file else Path.cwd()
+
+
+_read: WeakKeyDictionary[Celery, Settings] = WeakKeyDictionary()
+
+
+def current(app: Celery | None = None) -> Settings:
+    """The settings of an app, by default the current one; read when they are first asked for."""
+    app = app or this_app()
+    if app not in _read:
+        _read[app] = read(configuration(app), os.environ, config_root(app))
+    return _read[app]

