@@ -1,0 +1,7 @@
+"""The sweeps: what a lost message or a dead worker has left behind goes on."""
+
+from __future__ import annotations
+
+from bgtasks.sweeps import schedule
+
+entries = schedule()

@@ -1,0 +1,1 @@
+"""The file types of the reference deployment, one module each."""

@@ -1,0 +1,98 @@
+"""The reference deployment, with a real broker and a real worker, on a database of the test's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery
+from pytest_celery import (
+    CeleryBackendCluster,
+    CeleryBrokerCluster,
+    CeleryTestBackend,
+    CeleryTestBroker,
+    CeleryTestWorker,
+    CeleryWorkerCluster,
+)
+
+import celeryconfig
+from bgtasks import database, deployment, registry
+from bgtasks.deployment import Deployment
+from bgtasks.stack import Mailbox, Stack
+from tasks.flights import Flights
+from tests.conftest import BASE_URL, KEY
+from tests.support.nodes import ProcessContainer, Setup, broker_container
+
+ROOT = Path(celeryconfig.__file__).parent
+
+
+@pytest.fixture
+def stack(database_url: str, mailbox: Mailbox, tmp_path: Path) -> Iterator[Stack]:
+    """The processes of this test, and what they find in their environment."""
+    env = {
+        "BGTASKS_DATABASE_URL": database_url,
+        "BGTASKS_STORE_URL": str(tmp_path / "files"),
+        "BGTASKS_DEFAULT_KEY": KEY,
+        "BGTASKS_BASE_URL": BASE_URL,
+        "BGTASKS_SMTP_URL": mailbox.url,
+    }
+    made = Stack(ROOT, tmp_path / "var", env)
+    (tmp_path / "var").mkdir()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def worker_arguments() -> tuple[str, ...]:
+    """More arguments for ``celery worker``; override this fixture to have some."""
+    return ()
+
+
+@pytest.fixture
+def celery_broker_cluster(stack: Stack) -> CeleryBrokerCluster:
+    """One Valkey server."""
+    return CeleryBrokerCluster(CeleryTestBroker(broker_container(stack)))
+
+
+@pytest.fixture
+def celery_backend_cluster(celery_broker_cluster: CeleryBrokerCluster, stack: Stack) -> CeleryBackendCluster:
+    """The same server's second database."""
+    url = stack.env["CELERY_RESULT_BACKEND"]
+    process = celery_broker_cluster[0].container.process
+    return CeleryBackendCluster(CeleryTestBackend(ProcessContainer(process, {"url": url, "host_url": url})))
+
+
+@pytest.fixture
+def celery_worker_cluster(
+    stack: Stack, celery_broker_cluster: CeleryBrokerCluster, worker_arguments: tuple[str, ...]
+) -> CeleryWorkerCluster:
+    """One worker of the reference deployment."""
+    worker = stack.start_worker(*worker_arguments)
+    return CeleryWorkerCluster(CeleryTestWorker(ProcessContainer(worker, {}), app=None))
+
+
+@pytest.fixture
+def celery_setup_cls() -> type[Setup]:
+    """Processes instead of containers."""
+    return Setup
+
+
+@pytest.fixture
+def celery_setup_config(stack: Stack, celery_broker_cluster: CeleryBrokerCluster) -> dict[str, Any]:
+    """The configuration of the producer in the test's own process: the deployment's, with this test's services."""
+    ours = {name.lower(): value for name, value in stack.env.items() if name.startswith("BGTASKS_")}
+    services = {"broker_url": stack.env["CELERY_BROKER_URL"], "result_backend": stack.env["CELERY_RESULT_BACKEND"]}
+    return {name: value for name, value in vars(celeryconfig).items() if name[0] != "_"} | services | ours
+
+
+@pytest.fixture
+def parts(celery_setup: Setup) -> Iterator[Deployment]:
+    """The running deployment, as a producer and a web process see it."""
+    app: Celery = celery_setup.app
+    app.set_current()
+    registry.register(Flights)
+    yield deployment.current()
+    database.current().engine.dispose()
+    app.close()
