@@ -1,0 +1,109 @@
+"""What a newcomer runs first."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+
+from bgtasks.stack import Process
+
+ROOT = Path(__file__).parent.parent.parent
+CELERY = [sys.executable, "-m", "celery"]
+
+
+def test_the_demo_exports_downloads_and_checks(tmp_path: Path) -> None:
+    """It ends well, in plain words, and leaves no process behind."""
+    done = subprocess.run(
+        [*CELERY, "bgtasks", "demo"], cwd=ROOT, capture_output=True, text=True, timeout=170, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for said in (
+        "336,776 rows",
+        "Writing rows:",
+        "166,158 rows",
+        "A mail has come to user@example.com over SMTP",
+        "Its SHA-256 is the one on the row",
+        "somebody.else@example.com gets 403",
+    ):
+        assert said in done.stdout
+    file = Path(re.findall(r"The file is at (\S+)", done.stdout)[0])
+    assert file.read_bytes().count(b"\r\n") == 166_159
+    assert _started_by(ROOT / "var") == []
+
+
+def test_a_failure_of_the_demo_says_what_failed() -> None:
+    """A worker that can't start ends the demo with its own words and a code that is not zero."""
+    done = subprocess.run(
+        [*CELERY, "bgtasks", "demo"],
+        cwd=ROOT,
+        env={**os.environ, "BGTASKS_LEASE": "soon"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "bgtasks_lease" in done.stderr
+    assert _started_by(ROOT / "var") == []
+
+
+@pytest.fixture
+def dev(tmp_path: Path) -> Iterator[Process]:
+    """``celery bgtasks dev``, started."""
+    process = Process("dev", [*CELERY, "bgtasks", "dev"], tmp_path / "dev.log", ROOT, {"PYTHONUNBUFFERED": "1"})
+    yield process
+    process.stop()
+
+
+def test_dev_keeps_the_stack_until_ctrl_c(dev: Process) -> None:
+    """It prints its addresses, Flower answers, a request from another terminal works, and Ctrl-C stops it all."""
+    dev.wait_until(lambda: "Ask for a file" in dev.output(), 120)
+    flower = re.findall(r"Flower\s+(http://\S+)", dev.output())[0]
+    with urlopen(f"{flower}/healthcheck", timeout=20) as answer:
+        assert answer.status == 200
+
+    command = "export " + dev.output().partition("  export ")[2]
+    asked = subprocess.run(
+        ["bash", "-c", command],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert re.fullmatch(r"[0-9a-f-]{36}\n", asked.stdout)
+
+    def tasks() -> dict[str, dict[str, str]]:
+        query = "draw=1&start=0&length=100&search[value]=&order[0][column]=0&order[0][dir]=asc&columns[0][data]=name"
+        with urlopen(f"{flower}/tasks/datatable?{query}", timeout=20) as answer:
+            return {task["name"]: task for task in json.load(answer)["data"]}
+
+    dev.wait_until(lambda: tasks().get("bgtasks.notify", {}).get("state") == "SUCCESS", 60)
+    entry = tasks()["bgtasks.request_file"]
+    assert (entry["uuid"], entry["state"]) == (asked.stdout.strip(), "SUCCESS")
+    assert entry["worker"].startswith("worker@")
+    assert re.fullmatch(r"<flights [0-9a-f]{8} #6>", tasks()["bgtasks.notify"]["result"])
+    assert "2013-01-01" not in json.dumps(tasks())
+    assert "user@example.com" not in json.dumps(tasks())
+
+    dev.send(signal.SIGINT)
+    dev.wait_until_ended(60)
+    assert "Stopping." in dev.output()
+    assert _started_by(ROOT / "var") == []
+
+
+def _started_by(var: Path) -> list[str]:
+    """Processes that still run with this checkout's ``var`` on their command line."""
+    lines = [
+        path.read_bytes().replace(b"\0", b" ").decode(errors="replace") for path in Path("/proc").glob("[0-9]*/cmdline")
+    ]
+    return [line for line in lines if str(var) in line]
