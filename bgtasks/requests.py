@@ -167,6 +167,14 @@ class Requests:
         waiting = {"dispatch_at": later(delay), "dispatches": FileRequest.dispatches + 1}
         return self._change(seen.id, *due, values=waiting, events=(EventKind.DISPATCHED,))
 
+    def give_up(self, seen: FileRequest) -> FileRequest | None:
+        """Fail a scheduled request that nobody has ever started, after so long. None: somebody has, or may yet."""
+        untouched = FileRequest.fence == 0, FileRequest.state == State.PENDING, FileRequest.dispatch_at.is_not(None)
+        too_long = FileRequest.requested_at <= later(-self._settings.give_up)
+        code, sentence = "never_started", "Nobody was there to make the file. Please ask for it again."
+        failed = _failed(code, sentence) | self._waiting(True)
+        return self._change(seen.id, *untouched, too_long, values=failed, events=(EventKind.FAILED,), detail=code)
+
     def recover(self, seen: FileRequest) -> FileRequest | None:
         """Take a request over from a dead worker, or give up when that was tried too often. None: it lives."""
         lapsed = FileRequest.fence == seen.fence, FileRequest.leased_until <= later()
@@ -178,8 +186,7 @@ class Requests:
             taken |= _failed("worker_lost", "The file could not be made: its worker was lost again and again.")
             event, detail = EventKind.FAILED, "worker_lost"
         elif seen.attempts + 1 >= self._settings.max_attempts:  # it has ended well or badly: only the telling failed
-            taken |= {"dispatch_at": None}
-            event = EventKind.NOTIFY_FAILED
+            taken["dispatch_at"], event = None, EventKind.NOTIFY_FAILED
         return self._change(seen.id, *lapsed, values=taken, events=(event,), step=seen.step, detail=detail)
 
     # -- people ---------------------------------------------------------------------------------

@@ -37,9 +37,14 @@ def schedule() -> dict[str, dict[str, Any]]:
 
 @shared_task(name="bgtasks.dispatch", ignore_result=True)
 def dispatch() -> None:
-    """Publish again what should have been taken up by now."""
+    """Publish again what should have been taken up by now, and give up what was never started."""
     parts = deployment.current()
     for seen in _found(FileRequest.dispatch_at, FileRequest.dispatch_at <= later()):
+        if seen.fence == 0 and (failed := parts.requests.give_up(seen)) is not None:
+            logger.error("%r was never started: is there a worker for its queue?", Claim.of(failed))
+            results.announce(parts.app, failed)
+            _publish(failed)
+            continue
         delay = parts.settings.patience * min(2**seen.dispatches, LONGEST_WAIT)
         if (due := parts.requests.postpone(seen, delay)) is not None:
             logger.info("%r is dispatched again", Claim.of(due))

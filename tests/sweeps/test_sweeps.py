@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -83,6 +84,25 @@ def test_types_that_this_process_does_not_know_are_left_alone(parts: Deployment,
     assert published == []
     assert now(parts, due).dispatch_at == due.dispatch_at
     assert now(parts, lapsed).fence == lapsed.fence
+
+
+def test_what_nobody_ever_starts_is_given_up(parts: Deployment, published: list[str]) -> None:
+    """After ``bgtasks_give_up`` it has failed, with a reason; its requester is to be told, and who waits is."""
+    long_ago = datetime.now(UTC) - timedelta(seconds=parts.settings.give_up + 60)
+    old, begun = toolbox.add_request({}, "numbers", schedule=True), waiting(parts)
+    by_hand = toolbox.add_request({}, "numbers")
+    published.clear()
+    for row in (old, begun, by_hand):
+        set_row(parts, row, requested_at=long_ago)
+    fall_due(parts, old)
+    sweeps.dispatch()
+    sweeps.dispatch()
+    given_up = now(parts, old)
+    assert (given_up.state, given_up.error_code) == (State.FAILED, "never_started")
+    assert sorted(published) == ["notify #0", "write_bytes #2"]
+    assert [now(parts, row).state for row in (begun, by_hand)] == [State.RUNNING, State.PENDING]
+    with pytest.raises(RequestFailed, match="Nobody was there"):
+        AsyncResult(old.id, app=parts.app).get(timeout=5)
 
 
 def test_a_dead_workers_step_is_published_again(parts: Deployment, published: list[str]) -> None:
