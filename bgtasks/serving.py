@@ -32,20 +32,28 @@ def response(
     default_content_type: str,
     on_complete: Callable[[], None] | None,
 ) -> Response:
-    """The file, streamed. ``toolbox.serve`` has the parameters."""
+    """The file, streamed or handed over. ``toolbox.serve`` has the parameters."""
     if file_request.object_key is None:
         raise raise_on_missing
     try:
-        chunks = deployment.current().store.read(file_request.object_key)
+        chunks, more = _body(file_request.object_key, file_request.size or 0)
     except ObjectMissing:
         raise raise_on_missing from None
-    made = Response(_counted(chunks, on_complete), headers=HEADERS, direct_passthrough=True)
+    made = Response(_counted(chunks, on_complete), headers=HEADERS | more, direct_passthrough=True)
     made.content_type = file_request.content_type or default_content_type
-    made.content_length = file_request.size or 0
     made.headers["Content-Disposition"] = disposition(file_request.filename, links.is_attachment(file_request))
     if file_request.sha256:
         made.headers["ETag"] = quote_etag(file_request.sha256)
     return made
+
+
+def _body(object_key: str, size: int) -> tuple[Iterator[bytes], dict[str, str]]:
+    """The bytes and their number; or no bytes, and where the web server in front finds them on its disk."""
+    parts = deployment.current()
+    if parts.settings.sendfile and parts.store.local_path(object_key):
+        parts.store.size(object_key)  # a file that is gone must be our 404, and not the web server's
+        return iter(()), {"X-Accel-Redirect": f"{parts.settings.sendfile.rstrip('/')}/{object_key}"}
+    return parts.store.read(object_key), {"Content-Length": str(size)}
 
 
 def disposition(filename: str, attachment: bool = True) -> str:

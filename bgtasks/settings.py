@@ -95,6 +95,13 @@ class Settings(BaseModel):
     #: Whether downloads are sent to a presigned URL of the store, minted per click.
     redirect_to_store: bool = False
 
+    @field_validator("redirect_to_store")
+    @classmethod
+    def _not_yet(cls, value: bool) -> bool:
+        if value:
+            raise ValueError("is not supported yet: downloads are streamed, or handed to nginx by bgtasks_sendfile")
+        return value
+
     @field_validator("default_key", mode="before")
     @classmethod
     def _keys(cls, value: object) -> tuple[str, ...]:

@@ -61,7 +61,7 @@ BAD: list[tuple[str, Any]] = [
     ("lease", 0), ("lease", -1), ("lease", "soon"), ("lease", None), ("lease", "inf"), ("lease", float("nan")),
     ("patience", 0), ("give_up", 0), ("retention", -5), ("max_attempts", 0), ("max_attempts", 2.5),
     ("default_max_age", 0), ("default_max_age", "1 day"), ("default_salt", ""), ("default_salt", None),
-    ("redirect_to_store", "perhaps"), ("base_url", "files.example.com"), ("base_url", "ftp://files.example.com"),
+    ("redirect_to_store", "perhaps"), ("redirect_to_store", True), ("base_url", "files.example.com"), ("base_url", "ftp://files.example.com"),
     ("base_url", 8), ("login_url", "login"), ("login_url", "javascript:alert(1)"), ("smtp_url", "mail.example.com"),
     ("smtp_url", "http://mail.example.com"), ("sendfile", "protected/"), ("database_url", "var/bgtasks.db"),
     ("database_url", "mysql://localhost/files"), ("database_url", ""), ("database_url", None),
@@ -118,7 +118,7 @@ def test_an_unknown_setting_names_the_nearest_known_one(name: str, nearest: str 
     [
         ("LEASE", "2.5", 2.5),
         ("MAX_ATTEMPTS", "5", 5),
-        ("REDIRECT_TO_STORE", "true", True),
+        ("REDIRECT_TO_STORE", "false", False),
         ("DEFAULT_MAX_AGE", "", None),
         ("BASE_URL", "", None),
         ("STORE_URL", "/srv/other", "/srv/other"),

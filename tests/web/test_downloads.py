@@ -157,3 +157,18 @@ def test_a_count_that_fails_breaks_nothing_off(
     event.listen(parts.database.engine, "connect", lambda connection, _: connection.execute("PRAGMA query_only = ON"))
     assert response.get_data() == CONTENTS
     assert "could not be counted" in caplog.text
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("conf", [{"bgtasks_sendfile": "/protected"}, {"bgtasks_sendfile": "/protected/"}])
+def test_the_web_server_in_front_may_send_the_file(client: Client, parts: Deployment) -> None:
+    """``X-Accel-Redirect`` names the object and nothing that a user typed; handing over counts, and HEAD does not."""
+    ready = finished()
+    answer = client.get(**ask(ready))
+    assert answer.headers["X-Accel-Redirect"] == f"/protected/{ready.object_key}"
+    assert answer.headers["Content-Disposition"] == "attachment; filename=numbers.csv"
+    assert answer.get_data() == b""
+    client.head(**ask(ready))
+    assert len(downloads(parts, ready)) == 1
+    parts.store.delete(str(ready.object_key))
+    assert client.get(**ask(ready)).status_code == 404
