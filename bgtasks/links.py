@@ -58,10 +58,13 @@ def is_attachment(file_request: FileRequest) -> bool:
 def create(file_request: FileRequest, purpose: str, data: Any = None, signer: SignerLike | None = None) -> str:
     """A token. From now the file lasts as long as the token does. Raises: RequestNotFound."""
     signer = signer_of(file_request) if signer is None else signer
-    granted = deployment.current().requests.grant(file_request.id, uuid.uuid4().hex, signer.max_age)
+    # A grant that the caller knows of is signed as it is: if it was revoked meanwhile, the link is dead, and not a
+    # new grant.
+    known = file_request.token_id
+    granted = deployment.current().requests.grant(file_request.id, None if known else uuid.uuid4().hex, signer.max_age)
     if granted is None:
         raise RequestNotFound
-    return Payload(purpose, granted.id, str(granted.token_id), data).sign(signer)
+    return Payload(purpose, granted.id, known or str(granted.token_id), data).sign(signer)
 
 
 def read(token: str, signer: SignerLike | None = None) -> Link:

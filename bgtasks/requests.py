@@ -205,8 +205,8 @@ class Requests:
         failed = FileRequest.state == State.FAILED, FileRequest.leased_by.is_(None)
         return self._change(request_id, *failed, values=anew, events=(EventKind.RETRIED,), actor=actor)
 
-    def grant(self, request_id: str, token_id: str, max_age: float | None) -> FileRequest | None:
-        """Allow downloads, under a token id unless there is one already, and for so long from now at least.
+    def grant(self, request_id: str, token_id: str | None, max_age: float | None) -> FileRequest | None:
+        """Allow downloads, under this token id unless there is one already, and for so long from now at least.
 
         :param max_age: seconds; None: for ever.
         """

@@ -5,9 +5,12 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+from sqlalchemy import func
+
 from bgtasks.database import later
 from bgtasks.errors import ObjectMissing
 from bgtasks.execution import Outcome, RunningStep, step
+from bgtasks.models import FileRequest
 from bgtasks.requests import available
 from bgtasks.states import EventKind, State
 
@@ -60,9 +63,10 @@ def attach(running: RunningStep) -> Outcome:
 
 
 @step("tokenize")
-def tokenize(running: RunningStep) -> dict[str, Any]:
+def tokenize(_: RunningStep) -> dict[str, Any]:
     """Grant the download: links that are signed from now on bear this token id."""
-    return {"token_id": running.file_request.token_id or uuid.uuid4().hex}
+    # Decided by the row as it is at the end: somebody may have made a link meanwhile, since the file is ready.
+    return {"token_id": func.coalesce(FileRequest.token_id, uuid.uuid4().hex)}
 
 
 @step("notify")
@@ -77,7 +81,7 @@ def _tell_failure(running: RunningStep) -> int:
 
 
 def _tell_ready(running: RunningStep) -> int:
-    if running.file_request.token_id is None:  # granted, and revoked since
-        return 0
     row = running.deployment.requests.prolong(running.held, running.file_type.get_max_age())
+    if row.token_id is None:  # granted, and revoked since
+        return 0
     return int(running.file_type.send_notification(row, running.file_type.create_token(row)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any
 
 import pytest
@@ -13,8 +14,9 @@ from sqlalchemy import Column, MetaData, Table, select
 from bgtasks import FileType, canvas, execution, registry, step, toolbox
 from bgtasks.claims import Claim
 from bgtasks.deployment import Deployment
-from bgtasks.errors import ClaimLost, RequestFailed, TransientError
-from bgtasks.execution import RunningStep
+from bgtasks.errors import ClaimLost, RequestFailed, RevokedToken, TransientError
+from bgtasks.execution import Outcome, RunningStep
+from bgtasks.leases import Lease
 from bgtasks.models import FileRequest
 from bgtasks.stack import Mailbox
 from bgtasks.states import EventKind, State
@@ -271,6 +273,38 @@ def test_a_late_end_drops_what_it_has_written(parts: Deployment) -> None:
     with pytest.raises(ClaimLost):
         execution.run("write_bytes", claim, "test")
     assert [path for path in (parts.settings.root / parts.settings.store_url).rglob("*") if path.is_file()] == []
+
+
+def test_a_link_that_is_made_while_the_chain_grants_stays_valid(parts: Deployment) -> None:
+    """The file is ready before ``tokenize`` ends: whoever waits for the result may make a link in between."""
+    request = asked(count=1)
+    claim = Claim.of(request)
+    for name in ("fetch_criteria", "build_items", "write_bytes", "attach"):
+        claim = execution.run(name, claim, "test")
+    held = parts.requests.claim(claim, "tokenize", "attach", "slow worker")
+    token = toolbox.create_token(after(parts, request))
+    running = RunningStep(parts, held, Lease(parts.requests, held, 60), Numbers.restore(held.file_request))
+    parts.requests.finish(held, dict(Outcome.of(running.do()).columns), waits=True)
+    assert toolbox.decode(token)[0].id == request.id
+
+
+def test_a_file_that_is_revoked_while_its_mail_is_made_stays_revoked(parts: Deployment, mailbox: Mailbox) -> None:
+    """The link in the mail is dead; nothing is granted anew."""
+
+    class Withdrawn(Numbers):
+        file_type = "withdrawn"
+
+        def create_token(self, file_request: FileRequest) -> str:
+            assert parts.requests.revoke(file_request.id)
+            return super().create_token(file_request)
+
+    registry.register(Withdrawn)
+    request = asked("withdrawn")
+    registry.dispatch(request.id)
+    assert after(parts, request).token_id is None
+    text = mailbox.mails[0].get_body(("plain",)).get_content()  # type: ignore[union-attr]
+    with pytest.raises(RevokedToken):
+        toolbox.decode(re.findall(r"/files/(\S+)", text)[0])
 
 
 def test_steps_out_of_order_or_of_another_type_do_nothing(parts: Deployment) -> None:
