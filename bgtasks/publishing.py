@@ -30,3 +30,12 @@ def publish(file_request: FileRequest) -> bool:
         logger.warning("%r: the broker does not take its next step; it is dispatched later", Claim.of(file_request))
         return False
     return True
+
+
+def attempt(file_request: FileRequest) -> bool:
+    """The same for a sweep: one request's fault, in its file type for example, must not keep the others waiting."""
+    try:
+        return publish(file_request)
+    except Exception:
+        logger.exception("%r can't be published", Claim.of(file_request))
+        return True

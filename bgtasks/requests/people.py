@@ -1,0 +1,53 @@
+"""What people do with a request: its requester, a downloader, an operator."""
+
+from __future__ import annotations
+
+from sqlalchemy import delete, func
+
+from bgtasks.database import later
+from bgtasks.models import FileRequest
+from bgtasks.requests.working import lasting
+from bgtasks.requests.writer import NEXT_FENCE, UNLEASED, Writer
+from bgtasks.states import ENDED, LIVE, EventKind, State
+
+
+class People(Writer):
+    """The people's side of the record."""
+
+    def cancel(self, request_id: str, actor: str | None = None) -> FileRequest | None:
+        """End a live request; whoever works on it finds out at its next write. None: it was over."""
+        over = {"state": State.CANCELLED, "finished_at": later(), "dispatch_at": None, **UNLEASED, **NEXT_FENCE}
+        live = FileRequest.state.in_(LIVE)
+        return self._change(request_id, live, values=over, events=(EventKind.CANCELLED,), actor=actor)
+
+    def retry(self, request_id: str, actor: str | None = None, *, scheduled: bool) -> FileRequest | None:
+        """Start a failed request anew, from its first step. None: it is not failed, or is being told."""
+        blank = dict.fromkeys(("error_code", "error_message", "started_at", "finished_at", "notified_at", "rows_total"))
+        zero = dict.fromkeys(("attempts", "dispatches", "rows_written"), 0)
+        anew = {"state": State.PENDING, "step": "", **blank, **zero, **NEXT_FENCE, **self._waiting(scheduled)}
+        failed = FileRequest.state == State.FAILED, FileRequest.leased_by.is_(None)
+        return self._change(request_id, *failed, values=anew, events=(EventKind.RETRIED,), actor=actor)
+
+    def grant(self, request_id: str, token_id: str | None, max_age: float | None) -> FileRequest | None:
+        """Allow downloads, under this token id unless there is one already, and for so long from now at least.
+
+        :param max_age: seconds; None: for ever.
+        """
+        granted = {"token_id": func.coalesce(FileRequest.token_id, token_id), **lasting(max_age)}
+        return self._change(request_id, values=granted)
+
+    def revoke(self, request_id: str, actor: str | None = None) -> FileRequest | None:
+        """Make every link to this file invalid at once. None: there was none."""
+        granted = FileRequest.token_id.is_not(None)
+        return self._change(request_id, granted, values={"token_id": None}, events=(EventKind.REVOKED,), actor=actor)
+
+    def downloaded(self, request_id: str, actor: str | None, address: str | None) -> None:
+        """Count one whole download."""
+        counted = {"downloads": FileRequest.downloads + 1, "last_downloaded_at": later()}
+        self._change(request_id, values=counted, events=(EventKind.DOWNLOADED,), actor=actor, detail=address)
+
+    def delete(self, request_id: str) -> FileRequest | None:
+        """Remove the row and the history of an ended request; its object is left to the caller. None: it is live."""
+        ended = FileRequest.id == request_id, FileRequest.state.in_(ENDED), FileRequest.leased_by.is_(None)
+        with self._database.writing() as session:
+            return session.scalars(delete(FileRequest).where(*ended).returning(FileRequest)).one_or_none()

@@ -1,0 +1,84 @@
+"""The compare-and-set that every change of a request goes through."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, update
+
+from bgtasks.claims import Held
+from bgtasks.database import Database, later
+from bgtasks.errors import ClaimLost
+from bgtasks.history import events_of, log
+from bgtasks.models import Event, FileRequest
+from bgtasks.settings import Settings
+from bgtasks.states import EventKind, State
+
+#: How the owner of a request begins that is handled by hand, with no chain to go on with.
+BY_HAND = "by hand"
+
+UNLEASED: dict[str, Any] = {"leased_by": None, "leased_until": None}
+NEXT_FENCE: dict[str, Any] = {"fence": FileRequest.fence + 1}
+
+
+class Writer:
+    """What the parts of the record share."""
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self._database = database
+        self._settings = settings
+
+    def get(self, request_id: str) -> FileRequest | None:
+        """The row as it is now."""
+        with self._database.reading() as session:
+            return session.get(FileRequest, request_id)
+
+    def history(self, request_id: str) -> list[Event]:
+        """What happened to a request, in order."""
+        with self._database.reading() as session:
+            return events_of(session, request_id)
+
+    def note(self, seen: FileRequest, kind: EventKind, detail: str | None = None) -> None:
+        """An entry in the history, with no change of state."""
+        with self._database.writing() as session:
+            log(session, seen, kind, detail=detail)
+
+    def _change(
+        self,
+        request_id: str,
+        *guards: ColumnElement[bool],
+        values: dict[str, Any],
+        events: tuple[EventKind, ...] = (),
+        **entry: Any,
+    ) -> FileRequest | None:
+        """The row after the change, or None where the guards did not hold."""
+        statement = update(FileRequest).where(FileRequest.id == request_id, *guards).values(values)
+        unsynchronized = {"synchronize_session": False}
+        with self._database.writing() as session:
+            changed = session.scalars(statement.returning(FileRequest), execution_options=unsynchronized).one_or_none()
+            if changed is not None:
+                for kind in events:
+                    log(session, changed, kind, **entry)
+            return changed
+
+    def _in_doubt(self, request_id: str, **written: Any) -> FileRequest:
+        """The row, if an earlier try of the same write made it so, and only the answer was lost. Raises: ClaimLost."""
+        row = self.get(request_id)
+        if row is None or any(getattr(row, column) != value for column, value in written.items()):
+            raise ClaimLost(request_id)
+        return row
+
+    def _waiting(self, waits: bool) -> dict[str, Any]:
+        """Whether a message is in a queue now, to be believed in for the usual time."""
+        return {"dispatch_at": later(self._settings.patience) if waits else None}
+
+
+def mine(held: Held) -> tuple[ColumnElement[bool], ...]:
+    """Fence and owner: a heartbeat that is late must not lease a request that was released meanwhile."""
+    return FileRequest.fence == held.file_request.fence, FileRequest.leased_by == held.owner
+
+
+def failed(code: str, message: str) -> dict[str, Any]:
+    """What makes a row ``failed``: nobody is answered with it any more."""
+    sentence = {"error_code": code, "error_message": message}
+    return {"state": State.FAILED, **sentence, "finished_at": later(), "coalesce_key": None}
