@@ -45,11 +45,17 @@ broker_transport_options = {
     "queue_order_strategy": "priority",
     # A web process whose broker is away or silent must know within a second: the row is there, and its
     # message is sent later. (Seconds. Workers wait for longer: bgtasks sees to that when one starts.)
-    "socket_connect_timeout": 0.5,
-    "socket_timeout": 0.5,
+    "socket_connect_timeout": 0.4,
+    "socket_timeout": 0.4,
+    # The same for RabbitMQ, which says that it has a message only if it is asked to. Each broker leaves the
+    # other's options alone.
+    "connect_timeout": 0.4,
+    "read_timeout": 0.4,
+    "write_timeout": 0.4,
+    "confirm_publish": True,
     "max_retries": 1,
 }
-task_publish_retry_policy = {"max_retries": 1}
+task_publish_retry_policy = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
 broker_pool_acquire_timeout = 1
 
 # A worker goes on when its broker comes back, at its start and later.
@@ -62,6 +68,11 @@ task_ignore_result = True
 # Seconds. Nobody waits for longer than this after a request has ended.
 result_expires = 3600
 
+# Seconds. Whoever ends a request stores its result, a web process that cancels one too: a Redis that is silent keeps
+# nobody for longer. (Celery would wait for two minutes.)
+redis_socket_connect_timeout = 1
+redis_socket_timeout = 1
+
 # -- monitoring -----------------------------------------------------------------------------------
 
 # What Flower shows comes from these events. They carry ids and fences, never arguments.
@@ -70,9 +81,11 @@ task_send_sent_event = True
 
 # -- stopping -------------------------------------------------------------------------------------
 
-# A worker that is told to stop finishes what it can within these seconds. It acts on SIGTERM only with
-# the environment variable REMAP_SIGTERM=SIGQUIT.
-worker_soft_shutdown_timeout = 30
+# A worker that is told to stop (SIGTERM) takes no new work, and has so many seconds to finish what it does. What
+# is not finished then is handed back, and another worker goes on with it at once. It takes the environment variable
+# REMAP_SIGTERM=SIGQUIT: without it Celery waits for its tasks until it is killed. The platform must grant more than
+# these seconds (Docker grants 10, Kubernetes 30).
+worker_soft_shutdown_timeout = 5
 
 # A child is replaced when it has grown, before it meets the machine's limit. Kilobytes.
 worker_max_memory_per_child = 400_000

@@ -1,4 +1,4 @@
-"""The sweeps: what a lost message or a dead worker has left behind goes on."""
+"""The sweeps: what a lost message or a dead worker has left behind goes on, and what is over goes."""
 
 from __future__ import annotations
 

@@ -6,32 +6,22 @@ from collections.abc import Sequence
 from typing import Any
 
 from celery import Celery, chain
-from kombu.transport import get_transport_cls
 
-from bgtasks import settings
+from bgtasks import queues, settings
 from bgtasks.claims import Claim
 from bgtasks.models import FileRequest
 from bgtasks.states import State
 
-#: The queue of request_file and of the sweeps.
-QUEUE = "bgtasks"
-
 #: The steps, in the order in which they run.
 STEPS = ("fetch_criteria", "build_items", "write_bytes", "attach", "tokenize", "notify")
 
-#: Priorities as (first link, later links), by kombu's name of the broker's kind: requests that have been
-#: started go first. Redis serves 0 first, RabbitMQ the highest number.
-_PRIORITIES = {"redis": (9, 3), "amqp": (1, 5)}
+#: The errback of every step.
+LOST = "bgtasks.on_lost"
 
 
 def task_name(step: str) -> str:
     """The Celery task of a step."""
     return f"bgtasks.{step}"
-
-
-def queue_of(file_type: str) -> str:
-    """The queue of a file type, unless the type names another."""
-    return f"files.{file_type}"
 
 
 def following(steps: Sequence[str], file_request: FileRequest) -> tuple[str, ...]:
@@ -45,24 +35,52 @@ def following(steps: Sequence[str], file_request: FileRequest) -> tuple[str, ...
     return tuple(steps[steps.index(file_request.step) + 1 :]) if file_request.step in steps else ()
 
 
+def at_work(steps: Sequence[str], file_request: FileRequest) -> str:
+    """The step that a row's lease is for."""
+    if file_request.state == State.FAILED:
+        return "notify"
+    return ("", *steps)[("", *steps).index(file_request.step) + 1]
+
+
 def build(
-    file_request: FileRequest, steps: Sequence[str], queue: str, options: dict[str, Any], app: Celery | None = None
+    file_request: FileRequest,
+    steps: Sequence[str],
+    queue: str,
+    options: dict[str, Any],
+    app: Celery | None = None,
+    time_limit: float | None = None,
 ) -> Any:
     """The chain of a request's outstanding steps, from the row as it is; None where nothing is left.
 
     :param options: more for each link's ``apply_async``.
+    :param time_limit: seconds that each link may take.
     """
     app = app or settings.this_app()
-    first, later = _PRIORITIES.get(_broker_kind(app), (None, None))
-    links = []
+    # Requests that have been started go first.
+    first, later, _ = queues.priorities(app)
+    links, limits = [], _limits(app, time_limit, options)
     for number, step in enumerate(following(steps, file_request)):
         has_begun = number > 0 or file_request.step != ""
         link = app.signature(task_name(step), args=() if number else (Claim.of(file_request),))
         routed = {"queue": queue, "priority": later if has_begun else first, "ignore_result": True}
-        links.append(link.set(**{**routed, **options}))
+        link.set(**{**routed, **options, **limits})
+        link.link_error(app.signature(LOST))
+        links.append(link)
     return chain(*links, app=app) if links else None
 
 
-def _broker_kind(app: Celery) -> str:
-    transport: Any = get_transport_cls((app.conf.broker_url or "memory").partition(":")[0])
-    return str(transport.driver_type)
+def _limits(app: Celery, time_limit: float | None, options: dict[str, Any]) -> dict[str, float]:
+    """Celery's limits of a link: its own, or else the file type's, or the app's where it is shorter.
+
+    The step is interrupted at the soft one. The hard one kills its child: before its lease has lapsed,
+    so that its end is told as what it is.
+    """
+    soft = options.get("soft_time_limit") or _shorter(time_limit, app.conf.task_soft_time_limit)
+    later = soft and soft + settings.current(app).lease / 2
+    hard = options.get("time_limit") or _shorter(later, app.conf.task_time_limit)
+    soft = _shorter(soft, hard)  # the pool looks at the hard one only when the soft one has passed
+    return {name: limit for name, limit in (("soft_time_limit", soft), ("time_limit", hard)) if limit}
+
+
+def _shorter(*limits: float | None) -> float | None:
+    return min((limit for limit in limits if limit), default=None)

@@ -25,6 +25,9 @@ TEXTS = (
 #: The attributes that take several things, and that one text would be taken apart for.
 SEVERAL = ("formats", "columns", "notifiers", "email_recipients", "steps")
 
+#: The attributes that are numbers, or None for no limit.
+LIMITS = ("max_rows", "max_active_per_requester", "max_criteria_size")
+
 
 def check(cls: Any) -> None:
     """See that a file type can work. Raises: ImproperlyConfigured, which names what is wrong."""
@@ -33,6 +36,7 @@ def check(cls: Any) -> None:
     for name in SEVERAL:
         if isinstance(getattr(cls, name), str):
             raise ImproperlyConfigured(f"{cls.__name__}.{name} needs a list: {getattr(cls, name)!r} is one text")
+    _check_limits(cls)
     _check_formats(cls)
     _check_criteria(cls)
     unknown = [name for name in cls.notifiers if isinstance(name, str) and name not in notifiers.BUILT_IN]
@@ -40,6 +44,15 @@ def check(cls: Any) -> None:
         raise ImproperlyConfigured(f"{cls.__name__}.notifiers names an unknown one: {unknown[0]!r}")
     if not cls.steps or not all(_STEP.fullmatch(step) for step in cls.steps) or len(set(cls.steps)) < len(cls.steps):
         raise ImproperlyConfigured(f"{cls.__name__}.steps needs names of steps, each once: {cls.steps!r}")
+
+
+def _check_limits(cls: Any) -> None:
+    for name in LIMITS:
+        limit = getattr(cls(), name)
+        if limit is not None and (type(limit) is not int or limit < 1):
+            raise ImproperlyConfigured(f"{cls.__name__}.{name} needs a whole number from 1, or None: {limit!r}")
+    if type(cls().coalesce) is not bool:
+        raise ImproperlyConfigured(f"{cls.__name__}.coalesce needs True or False: {cls().coalesce!r}")
 
 
 def _check_formats(cls: Any) -> None:

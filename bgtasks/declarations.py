@@ -7,7 +7,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel
 
-from bgtasks import canvas, deployment, formats, mails
+from bgtasks import canvas, deployment, formats, mails, queues
+from bgtasks.asking import MOST_CRITERIA
 from bgtasks.errors import UnknownFormat
 from bgtasks.filenames import safe
 from bgtasks.formats import Format
@@ -61,10 +62,19 @@ class Declarations:
     email_recipients: Sequence[str] | None = None
     #: The link, as a ``%(token)s`` text (default: ``<bgtasks_base_url>/files/<token>``).
     download_url: str | None = None
+    #: Whether they are also told that there will be no file, and why.
+    tell_failures: bool = True
     #: How they are told: names or Notifier objects.
     notifiers: Sequence[str | Notifier] = ("email",)
     #: A file with more rows is refused; None: the format's limit alone.
     max_rows: int | None = None
+    #: The most requests that one requester may have going on at once; None: any number.
+    max_active_per_requester: int | None = None
+    #: The largest size of the criteria, in bytes of JSON; None: any.
+    max_criteria_size: int | None = MOST_CRITERIA
+    #: Whether a request answers for the same requester's next one with the same criteria (as they are validated),
+    #: format, language and zone: while it goes on, and as long as its link works.
+    coalesce: bool = False
     #: Seconds that a link works from when its requester is told; None: for ever (default: the signer's).
     max_age: float | None | Literal["default"] = "default"
     #: Seconds that a step may take, before its worker is given up.
@@ -119,7 +129,7 @@ class Declarations:
 
     def get_queue(self) -> str:
         """The Celery queue of the steps."""
-        return self.queue or canvas.queue_of(self.file_type)
+        return self.queue or queues.queue_of(self.file_type)
 
     def get_filename(self) -> str:
         """The finished file's name, safe on every system."""
@@ -181,6 +191,10 @@ class Declarations:
         """The link. Raises: ImproperlyConfigured, without a base URL."""
         return mails.download_url(self.download_url, file_request, token)
 
+    def get_tell_failures(self) -> bool:
+        """Whether they are also told that there will be no file."""
+        return self.tell_failures
+
     def get_notifiers(self) -> Sequence[str | Notifier]:
         """How they are told."""
         return self.notifiers
@@ -189,6 +203,18 @@ class Declarations:
         """The most rows that a file may have: the smaller of the type's and the format's limit."""
         limits = [limit for limit in (self.max_rows, self.get_format().max_rows) if limit is not None]
         return min(limits, default=None)
+
+    def get_max_active_per_requester(self) -> int | None:
+        """The most requests that one requester may have going on at once."""
+        return self.max_active_per_requester
+
+    def get_max_criteria_size(self) -> int | None:
+        """The largest size of the criteria, in bytes of JSON."""
+        return self.max_criteria_size
+
+    def get_coalesce(self) -> bool:
+        """Whether a request answers for the next one of the same."""
+        return self.coalesce
 
     def get_time_limit(self) -> float | None:
         """Seconds that a step may take."""

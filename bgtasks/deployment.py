@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
@@ -10,12 +11,15 @@ from celery import Celery
 
 from bgtasks import database, settings
 from bgtasks.claims import Held
-from bgtasks.database import Database
+from bgtasks.database import UNREACHABLE, Database
+from bgtasks.errors import TransientError
 from bgtasks.ledger import Ledger
 from bgtasks.requests import Requests
 from bgtasks.settings import Settings
 from bgtasks.stores import Store
 from bgtasks.tokens import Signer, SignerLike
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -35,9 +39,19 @@ class Deployment:
 
     def unstage(self, held: Held) -> None:
         """Remove what a step has written, unless the row names it after all."""
-        row = self.requests.get(held.file_request.id)
+        try:
+            row = self.requests.get(held.file_request.id)
+        except UNREACHABLE:  # only the row could tell, and the sweep will ask it
+            return
         if row is None or row.object_key != held.object_key:
-            self.store.delete(held.object_key)
+            self.discard(held.object_key)
+
+    def discard(self, object_key: str) -> None:
+        """Remove an object that nobody wants any more; where the store does not answer, the sweep ``clean`` does it."""
+        try:
+            self.store.delete(object_key)
+        except TransientError as error:
+            logger.warning("the object %s could not be removed: %s", object_key, error)
 
     def signer(self, max_age: float | None) -> SignerLike:
         """The built-in signer of download links."""

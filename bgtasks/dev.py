@@ -29,7 +29,7 @@ from werkzeug.wrappers import Request, Response
 from bgtasks import database, deployment, migrations, settings, stack, toolbox
 from bgtasks.entry import request_file
 from bgtasks.models import FileRequest
-from bgtasks.stack import HOST, Mailbox, Stack, StackError, wait_for
+from bgtasks.stack import HOST, Mailbox, Process, Stack, StackError, wait_for
 from bgtasks.states import LIVE, State
 from bgtasks.wsgi import application as files_application
 
@@ -38,10 +38,12 @@ CRITERIA = {"from_date": "2013-01-01", "until_date": "2013-06-30"}
 COUNT = text("SELECT count(*) FROM flights WHERE date BETWEEN :from_date AND :until_date")
 PATIENCE = 120.0  # seconds for each thing that the demo waits for
 BAR = 30  # characters
+#: So many processes may die within so many seconds, before something is wrong with the stack itself.
+MOST_DEATHS, A_WHILE = 10, 60.0
 CHUNK = 1024 * 1024  # bytes
 
 ADDRESSES = """
-The stack is running; its logs are in {log}. Ctrl-C stops it.
+The stack is running; its logs are in {log}. What dies is started again. Ctrl-C stops it.
 
   Downloads    {BGTASKS_BASE_URL}/files/<token> (log in with any name: it is the requester)
   Flower       {flower}
@@ -115,12 +117,23 @@ def dev() -> None:
 
 
 def watch(parts: Stack) -> NoReturn:
-    """Until Ctrl-C. Raises: StackError, when a process ends by itself."""
+    """Until Ctrl-C: what dies is started again. Raises: StackError, when that happens too often."""
+    deaths: list[float] = []
     while True:
         for process in parts.processes:
             if not process.running:
-                raise StackError(f"{process.name} has ended:\n{process.output()[-3000:]}")
+                deaths = [died for died in deaths if died > time.monotonic() - A_WHILE] + [time.monotonic()]
+                revive(process, len(deaths))
         time.sleep(0.5)
+
+
+def revive(process: Process, deaths: int) -> None:
+    """Start a process again that has died. Raises: StackError, for one that can't live."""
+    if deaths > MOST_DEATHS:
+        raise StackError(f"{process.name} has ended again:\n{process.output()[-3000:]}")
+    click.echo(f"{process.name} has ended, and is started again (see {process.log}).")
+    process.restart()
+    click.echo(f"{process.name} is running again.")
 
 
 def demo() -> None:

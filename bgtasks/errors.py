@@ -81,6 +81,24 @@ class TooManyRows(BgtasksError):
         super().__init__(message or f"There are more rows than this file may have ({limit:,}). Please narrow it down.")
 
 
+class TooManyActive(BgtasksError):
+    """So many of these files are being made for you that there is no room for one more."""
+
+    error_code = "too_many_active"
+
+    def __init__(self, limit: int, retry_after: int) -> None:
+        self.limit = limit  #: how many requests may go on at once
+        self.retry_after = retry_after  #: seconds until it is worth asking again
+        wait = f"{retry_after} seconds" if retry_after < 100 else f"{round(retry_after / 60)} minutes"
+        self._sentence = f"No more than {limit} of these files can be made for you at once. Please ask again in {wait}."
+        super().__init__(self._sentence)
+        # As above all in RequestFailed: a process that is handed an exception calls the class with its args.
+        self.args = (limit, retry_after)
+
+    def __str__(self) -> str:
+        return self._sentence
+
+
 class UnwritableValue(BgtasksError):
     """A value can't be written in this format."""
 
@@ -115,6 +133,16 @@ class ClaimLost(BgtasksError):
         super().__init__(message)
 
 
+class Interrupted(ClaimLost):
+    """This step was left before its end: somebody else shall go on with it at once."""
+
+
+class TimeLimitPassed(BgtasksError):
+    """It took longer than this file may take. Please narrow it down."""
+
+    error_code = "time_limit"
+
+
 class RequestFailed(BgtasksError):
     """The file could not be made."""
 
@@ -137,6 +165,12 @@ class TransientError(BgtasksError):
     """A service does not answer just now; trying again later may work."""
 
     error_code = "service_unavailable"
+
+
+class StoreFull(TransientError):
+    """There is no room for the file just now."""
+
+    error_code = "store_full"
 
 
 class NotificationRefused(BgtasksError):

@@ -7,39 +7,34 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import logging
 import os
-import random
 import socket
-import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, TypeVar
+from typing import Any
 
 from celery import Task, shared_task
-from celery.exceptions import Ignore, SoftTimeLimitExceeded
+from celery.exceptions import Ignore, WorkerShutdown, WorkerTerminate
 
-from bgtasks import database, deployment, publishing, registry, results
-from bgtasks.canvas import task_name
+from bgtasks import deployment, endings, publishing, registry, results, stopping
+from bgtasks.canvas import following, task_name
 from bgtasks.claims import Claim, Held
 from bgtasks.deployment import Deployment
-from bgtasks.errors import BgtasksError, ClaimLost, ImproperlyConfigured, RequestFailed, TransientError
+from bgtasks.errors import ClaimLost, ImproperlyConfigured, Interrupted, RequestFailed, TimeLimitPassed
 from bgtasks.leases import Lease
 from bgtasks.models import FileRequest
+from bgtasks.patience import persistently
+from bgtasks.queues import QueueTask
 from bgtasks.requests import NOTIFY
-from bgtasks.states import LIVE, EventKind, State
+from bgtasks.states import EventKind, State
+from bgtasks.stopping import Stopping
 from bgtasks.stores import ObjectWriter
 
-#: Seconds that a step tries again in its slot, before it is handed back.
-IN_SLOT = 5.0
-#: How often a request is handed back, before an outage fails it after all: hours, by the growing delay.
-MOST_HAND_BACKS = 40
 #: What a task may raise without a traceback of Celery's in the log: ours has been written there.
 EXPECTED = (RequestFailed,)
-
-logger = logging.getLogger(__name__)
-Result = TypeVar("Result")
+#: What ends this process, and is no fault of the step.
+STOPS = (Stopping, KeyboardInterrupt, WorkerShutdown, WorkerTerminate)
 
 
 @dataclass
@@ -70,7 +65,8 @@ class RunningStep:
     def open_object(self) -> ObjectWriter:
         """A binary file that streams into the store, under a key of this step's own."""
         self.staged = True
-        return self.deployment.store.open_writer(self.held.object_key)
+        # Whoever writes hears of a cancel, also where no rows are counted.
+        return self.deployment.store.open_writer(self.held.object_key, self.lease.note)
 
     def unstage(self) -> None:
         """Remove what this step has written, unless the row names it after all."""
@@ -110,26 +106,57 @@ def step(name: str) -> Callable[[Body], Task[Any, Any]]:
         _bodies[name] = body
 
         def task(self: Task[Any, Any], claim: Any) -> Claim:
-            try:
-                return run(name, Claim.parse(claim), f"{self.request.hostname} {self.request.id}")
-            except ClaimLost:
-                # A doubled or late message, or a cancel: the chain ends here in silence.
-                raise Ignore from None
+            limit, _ = self.request.timelimit or (None, None)
+            return _deliver(name, Claim.parse(claim), f"{self.request.hostname} {self.request.id}", limit)
 
         # Not functools.wraps: Celery would check a message's arguments against the body's signature.
         task.__name__, task.__qualname__ = body.__name__, body.__qualname__
         task.__module__, task.__doc__ = body.__module__, body.__doc__
-        made: Task[Any, Any] = shared_task(bind=True, name=task_name(name), ignore_result=True, throws=EXPECTED)(task)
+        made: Task[Any, Any] = shared_task(
+            bind=True, base=QueueTask, name=task_name(name), ignore_result=True, throws=EXPECTED
+        )(task)
         return made
 
     return decorate
 
 
-def run(name: str, claim: Claim, worker: str) -> Claim:
+def _deliver(name: str, claim: Claim, worker: str, limit: float | None) -> Claim:
+    """Do the step of a message, and see that the request goes on. Raises: Ignore, RequestFailed."""
+    try:
+        return run(name, claim, worker, limit)
+    except Interrupted:
+        _wake_another(claim)
+        raise Ignore from None
+    except ClaimLost:
+        # A doubled or late message, or a cancel: the chain ends here in silence.
+        raise Ignore from None
+    except RequestFailed:
+        publish_outstanding(claim)
+        raise
+
+
+def _wake_another(claim: Claim) -> None:
+    """Have somebody else go on at once with what this worker could not."""
+    requests = deployment.current().requests
+    row = requests.get(claim.request_id)
+    if row is not None and (waiting := requests.expedite(row)) is not None:
+        publishing.publish(waiting)
+
+
+def publish_outstanding(claim: Claim) -> None:
+    """Wake somebody for what is left of a request that does not go on by its chain."""
+    row = deployment.current().requests.get(claim.request_id)
+    if row is not None and row.dispatch_at is not None:
+        publishing.publish(row)
+
+
+def run(name: str, claim: Claim, worker: str, limit: float | None = None) -> Claim:
     """Do one step, and return the claim for the next one.
 
     :param worker: the host and the delivery.
-    Raises: ClaimLost, where there is nothing to do (any more); RequestFailed; UnknownFileType.
+    :param limit: seconds after which this process is killed.
+    Raises: ClaimLost, where there is nothing to do (any more); Interrupted, where somebody else shall do it;
+    RequestFailed; UnknownFileType.
     """
     parts = deployment.current()
     steps = registry.get(claim.file_type).steps
@@ -139,8 +166,33 @@ def run(name: str, claim: Claim, worker: str) -> Claim:
         raise ImproperlyConfigured(f"{claim.file_type} names a step {name!r}, which no imported module has made")
     before = ("", *steps)[steps.index(name)]
     owner = f"{worker} {uuid.uuid4().hex[:8]}"
-    held = _persistently(lambda: parts.requests.claim(claim, name, before, owner))
-    return _work(parts, held, is_last=name == steps[-1])
+    with stopping.in_step(limit):
+        held = persistently(lambda: parts.requests.claim(claim, name, before, owner))
+        return _end(parts, held, *_work(parts, held), is_last=name == steps[-1])
+
+
+def run_outstanding(file_request: FileRequest) -> bool:
+    """Do all that is left to do of a request in this process, without a broker, under the same claims as the chain.
+
+    False: somebody else does it, or there is nothing to do. Raises: RequestFailed, once its requester is told.
+    """
+    claim, steps = Claim.of(file_request), following(registry.get(file_request.file_type).steps, file_request)
+    try:
+        for name in steps:
+            claim = run(name, claim, here())
+    except ClaimLost:
+        return False
+    except RequestFailed:
+        _tell_failure(claim)
+        raise
+    return bool(steps)
+
+
+def _tell_failure(claim: Claim) -> None:
+    row = deployment.current().requests.get(claim.request_id)
+    if row is not None and row.state == State.FAILED:
+        with contextlib.suppress(ClaimLost, RequestFailed):  # it is told later, or has been logged
+            run(NOTIFY, Claim.of(row), here())
 
 
 def here() -> str:
@@ -148,21 +200,28 @@ def here() -> str:
     return f"{socket.gethostname()} {os.getpid()}"
 
 
-def _work(parts: Deployment, held: Held, *, is_last: bool) -> Claim:
-    """The work of a held step, from the heartbeat's first beat to the end on the row."""
+def _work(parts: Deployment, held: Held) -> tuple[RunningStep, Outcome]:
+    """The work of a held step, between the heartbeat's first beat and its last."""
     try:
-        with _leased(parts, held) as running:
-            outcome = Outcome.of(_persistently(running.do))
+        with _leased(parts, held) as running, stopping.leaving():
+            return running, Outcome.of(persistently(running.do))
     except ClaimLost:
         raise
-    except Exception as error:
-        if is_transient(error) and _times_handed_back(parts, held) < MOST_HAND_BACKS:
-            _hand_back(parts, held, error)
-        _fail(parts, held, error)
+    except STOPS as stop:
+        if stopping.is_overdue():
+            endings.fail(parts, held, TimeLimitPassed())
+        endings.hand_over(parts, held)
+        if isinstance(stop, Stopping):
+            raise Interrupted(held.file_request.id) from None
+        raise
+    except (Exception, SystemExit) as error:  # a user's own sys.exit() must not end the worker's child
+        endings.after(parts, held, error)
+
+
+def _end(parts: Deployment, held: Held, running: RunningStep, outcome: Outcome, *, is_last: bool) -> Claim:
+    """The end of a step on the row, and what follows from it."""
     try:
-        row = _persistently(
-            lambda: parts.requests.finish(held, dict(outcome.columns), outcome.event, waits=not is_last)
-        )
+        row = persistently(lambda: parts.requests.finish(held, dict(outcome.columns), outcome.event, waits=not is_last))
     except ClaimLost:
         running.unstage()
         raise
@@ -183,7 +242,7 @@ def _drop_replaced(parts: Deployment, held: Held, row: FileRequest) -> None:
     """A step of the user's own may have written the object anew."""
     replaced = held.file_request.object_key
     if replaced and replaced != row.object_key:
-        parts.store.delete(replaced)
+        parts.discard(replaced)
 
 
 @contextlib.contextmanager
@@ -196,65 +255,3 @@ def _leased(parts: Deployment, held: Held) -> Iterator[RunningStep]:
         except BaseException:
             running.unstage()
             raise
-
-
-def _times_handed_back(parts: Deployment, held: Held) -> int:
-    entries = parts.requests.history(held.file_request.id)
-    return sum(entry.kind == EventKind.HANDED_BACK for entry in entries)
-
-
-def _hand_back(parts: Deployment, held: Held, error: BaseException) -> NoReturn:
-    """A service is away: somebody shall repeat this step a little later. Raises: ClaimLost, to end the chain."""
-    logger.warning("%r hands back %s: %s", held.claim, held.step, type(error).__name__, exc_info=error)
-    delay = min(parts.settings.patience, 2.0**held.file_request.dispatches) * _jitter()
-    _persistently(
-        lambda: parts.requests.hand_back(held, delay, getattr(error, "error_code", TransientError.error_code))
-    )
-    raise ClaimLost(held.file_request.id) from None
-
-
-def _fail(parts: Deployment, held: Held, error: Exception) -> NoReturn:
-    """What can't succeed fails at once. Raises: RequestFailed, which reveals nothing but the code."""
-    code, sentence = _told(error)
-    logger.error("%r fails in %s: %s", held.claim, held.step, code, exc_info=error)
-    if held.file_request.state in LIVE:
-        tells = NOTIFY in registry.get(held.file_request.file_type).steps
-        row = _persistently(lambda: parts.requests.fail(held, code, sentence, waits=tells))
-        results.announce(parts.app, row)
-        if tells:
-            publishing.publish(row)
-    else:  # a finished file never turns into a failure because its requester could not be told
-        _persistently(lambda: parts.requests.finish(held, {}, EventKind.NOTIFY_FAILED, waits=False))
-    raise RequestFailed(sentence, held.file_request.id, code) from None
-
-
-def _told(error: Exception) -> tuple[str, str]:
-    """An error's code and a sentence that is fit for the requester."""
-    if isinstance(error, SoftTimeLimitExceeded):
-        return "time_limit", "It took longer than this file may take. Please narrow it down."
-    if isinstance(error, BgtasksError) and not isinstance(error, ImproperlyConfigured):
-        return error.error_code, str(error)
-    return getattr(error, "error_code", BgtasksError.error_code), BgtasksError.default_message()
-
-
-def is_transient(error: BaseException) -> bool:
-    """Whether trying again may work: a service is away, and nothing is wrong with what was asked."""
-    return isinstance(error, TransientError) or database.is_unreachable(error)
-
-
-def _jitter() -> float:
-    """So that what failed together does not come back together."""
-    return random.uniform(0.5, 1.5)  # noqa: S311 - nothing secret
-
-
-def _persistently(call: Callable[[], Result]) -> Result:
-    """Try again for a few seconds while a service is away; every call must bear being repeated."""
-    deadline, pause = time.monotonic() + IN_SLOT, 0.1
-    while True:
-        try:
-            return call()
-        except Exception as error:
-            if not is_transient(error) or time.monotonic() + pause > deadline:
-                raise
-            time.sleep(pause * _jitter())
-            pause *= 2

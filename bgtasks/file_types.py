@@ -11,7 +11,6 @@ from bgtasks import (
     canvas,
     checks,
     criteria,
-    deployment,
     execution,
     identity,
     mails,
@@ -20,10 +19,10 @@ from bgtasks import (
     responses,
     toolbox,
 )
-from bgtasks.claims import Claim
+from bgtasks.asking import ask
+from bgtasks.columns import columns_of
 from bgtasks.declarations import Declarations
-from bgtasks.entry import new_request
-from bgtasks.errors import ClaimLost, TooManyRows
+from bgtasks.errors import TooManyRows
 from bgtasks.items import Items
 from bgtasks.models import FileRequest
 from bgtasks.states import State
@@ -101,7 +100,8 @@ class FileType(Declarations):
 
     def canvas(self, file_request: FileRequest) -> Any:
         """The Celery chain of the row's outstanding steps; None where nothing is left to do."""
-        return canvas.build(file_request, self.steps, self.get_queue(), self.get_celery_kwargs())
+        options, limit = self.get_celery_kwargs(), self.get_time_limit()
+        return canvas.build(file_request, self.steps, self.get_queue(), options, time_limit=limit)
 
     @classmethod
     def handle(cls, file_request: FileRequest) -> bool:
@@ -111,15 +111,9 @@ class FileType(Declarations):
     def create_file(self, file_request: FileRequest) -> bool:
         """Do all outstanding steps in this process, without a broker, under the same claims as the chain.
 
-        False: somebody else does them, or there is nothing to do. Raises: RequestFailed.
+        False: somebody else does them, or there is nothing to do. Raises: RequestFailed, once that is told.
         """
-        claim, steps = Claim.of(file_request), canvas.following(self.steps, file_request)
-        try:
-            for name in steps:
-                claim = execution.run(name, claim, execution.here())
-        except ClaimLost:
-            return False
-        return bool(steps)
+        return execution.run_outstanding(file_request)
 
     # -- telling --------------------------------------------------------------------------------
 
@@ -145,7 +139,7 @@ class FileType(Declarations):
     def respond_to(self, http_request: Request) -> tuple[bool, Response]:
         """``(delayed, response)``: the file itself, or the page that says that it will be made.
 
-        Raises: InvalidCriteria, UnknownFormat, TooManyRows, for the view to show.
+        Raises: InvalidCriteria, UnknownFormat, TooManyRows, TooManyActive, for the view to show.
         """
         dataset = self.build_dataset(http_request)
         if dataset.delay:
@@ -177,10 +171,11 @@ class FileType(Declarations):
         return {**responses.request_data(self, http_request, dataset), **self.file_request_data}
 
     def respond_with_delay(self, http_request: Request, dataset: Dataset) -> Response:
-        """Store a request, schedule it, and say so."""
-        asked = new_request(**self.get_file_request_data(http_request, dataset))
-        file_request = deployment.current().requests.insert(asked, scheduled=True)
-        scheduled = self.schedule(file_request, http_request, dataset)
+        """Store a request, schedule it, and say so; or name the one that answers for it, with ``schedule`` None."""
+        asked = columns_of(**self.get_file_request_data(http_request, dataset))
+        file_request = ask(asked, scheduled=True)
+        is_new = file_request.id == asked["id"]
+        scheduled = self.schedule(file_request, http_request, dataset) if is_new else None
         return self.create_delayed_response(file_request, http_request, dataset, scheduled)
 
     def schedule(self, file_request: FileRequest, http_request: Request, dataset: Dataset) -> Any:

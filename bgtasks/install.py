@@ -7,16 +7,15 @@ from typing import Any
 
 from celery import Celery
 from celery.signals import celeryd_init
-from kombu import Queue
 
-from bgtasks import canvas, registry, settings, sweeps
+from bgtasks import queues, registry, settings, sweeps
 
 #: The modules that hold our tasks.
 TASKS = ("bgtasks.entry", "bgtasks.steps", "bgtasks.sweeps")
 #: How a worker publishes the next link: for half a minute. What fails here waits for the sweep.
 PATIENTLY = {"max_retries": 30, "interval_start": 0.2, "interval_step": 0.2, "interval_max": 1.0}
 #: The options by which a web process gives up early, and a worker shall not.
-HASTY = ("socket_timeout", "max_retries")
+HASTY = ("socket_timeout", "connect_timeout", "read_timeout", "write_timeout", "max_retries")
 
 
 def install(app: Celery, file_types: Iterable[str] = ()) -> None:
@@ -38,10 +37,10 @@ def install(app: Celery, file_types: Iterable[str] = ()) -> None:
         configure(app)
 
 
-def queues() -> list[Queue]:
+def queue_names() -> list[str]:
     """Our queue, and one for each registered file type."""
     chosen = [registry.get(name)().get_queue() for name in registry.names()]
-    return [Queue(name, routing_key=name) for name in dict.fromkeys([canvas.QUEUE, *chosen])]
+    return list(dict.fromkeys([queues.QUEUE, *chosen]))
 
 
 @celeryd_init.connect(weak=False)
@@ -52,8 +51,7 @@ def prepare_worker(conf: Any, **_: Any) -> None:
         return
     try:
         settings.current(app)
-        for queue in queues():
-            app.amqp.queues.select_add(queue)
+        queues.consume(app, queue_names())
     except Exception as error:  # Celery logs what a signal's handler raises, and would go on without our queues
         raise SystemExit(f"bgtasks: {error}") from error
     conf.task_publish_retry_policy = PATIENTLY

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -81,11 +81,15 @@ class Items:
     @contextmanager
     def _iterated(self) -> Iterator[Rows]:
         items = self._iterator()
-        first = list(itertools.islice(items, 1))
-        names = _names(first[0]) if first else None
-        everything = itertools.chain(first, items)
-        rows = _values(everything) if first and isinstance(first[0], Mapping) else everything
-        yield Rows(self._columns or names, _batched(rows))
+        try:
+            first = list(itertools.islice(items, 1))
+            names = _names(first[0]) if first else None
+            everything = itertools.chain(first, items)
+            rows = _values(everything) if first and isinstance(first[0], Mapping) else everything
+            yield Rows(self._columns or names, _batched(rows))
+        finally:
+            if isinstance(items, Generator):  # it tidies up now, and not when somebody happens to forget it
+                items.close()
 
     def _iterator(self) -> Iterator[Any]:
         items: Iterator[Any] = iter(self.source)

@@ -9,7 +9,7 @@ import time
 from types import TracebackType
 from typing import Any, Self
 
-from bgtasks import database
+from bgtasks import database, stopping
 from bgtasks.claims import Held
 from bgtasks.errors import ClaimLost
 from bgtasks.requests import Requests
@@ -37,6 +37,7 @@ class Lease:
         self._lost = False
         self._thread = threading.Thread(target=self._beat, name=f"lease {held.claim!r}", daemon=True)
         self._noted = time.monotonic()
+        self._progress: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -49,14 +50,26 @@ class Lease:
         self._thread.join()
 
     def note(self, **values: Any) -> None:
-        """Write progress, at most once a second. Raises: ClaimLost, if the request is in other hands or over."""
+        """Write progress, at most once a second. Raises: ClaimLost, if the request is in other hands or over.
+
+        :param values: columns; none: nothing new, but whoever has lost the request shall hear of it.
+        """
+        self._progress |= values
         if self._lost:
             raise ClaimLost(self._held.file_request.id)
         if time.monotonic() - self._noted >= PROGRESS_EVERY:
             self._noted = time.monotonic()
             # A database that does not answer loses a line of progress, never the work.
             with contextlib.suppress(*database.UNREACHABLE):
-                self._requests.progress(self._held, **values)
+                self._write_progress()
+
+    def _write_progress(self) -> None:
+        try:
+            with stopping.staying():  # a transaction that is cut in two is nobody's
+                self._requests.progress(self._held, **self._progress)
+        except ClaimLost:
+            self._lost = True
+            raise
 
     def _beat(self) -> None:
         while not self._over.wait(self._interval):

@@ -24,6 +24,7 @@ from sqlalchemy import (
     UniqueConstraint,
     Uuid,
     select,
+    text,
     tuple_,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -75,6 +76,11 @@ class Base(DeclarativeBase):
 #: A JSON column that PostgreSQL can search.
 Json = JSON().with_variant(JSONB(), "postgresql")
 RequestId = Uuid(as_uuid=False)
+
+
+def _where(condition: str) -> dict[str, Any]:
+    """The rows that an index is for."""
+    return {"postgresql_where": text(condition), "sqlite_where": text(condition)}
 
 
 class FileRequest(Base):
@@ -135,6 +141,7 @@ class FileRequest(Base):
     error_message: Mapped[str | None]
     #: Unique per requester and file type.
     idempotency_key: Mapped[str | None]
+    #: A digest of what was asked for, while this request answers for others of the same.
     coalesce_key: Mapped[str | None]
     #: What a download link must name to be valid; a new one revokes the old links.
     token_id: Mapped[str | None]
@@ -149,6 +156,9 @@ class FileRequest(Base):
 
     __table_args__ = (
         UniqueConstraint("requester", "file_type", "idempotency_key"),
+        # For which each NULL is another: requests of nobody have their keys here.
+        Index(None, "file_type", "idempotency_key", unique=True, **_where("requester IS NULL")),
+        Index(None, "coalesce_key", unique=True),
         Index(None, "state", "requested_at", "id"),
         Index(None, "requester", "requested_at"),
         Index(None, "dispatch_at"),

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import logging
 
-from kombu.exceptions import OperationalError
+from kombu import exceptions
 
 from bgtasks import registry
 from bgtasks.claims import Claim
 from bgtasks.models import FileRequest
 
+#: The broker can't be reached. (A virtual host that does not exist is no OperationalError.)
+AWAY = (exceptions.OperationalError, exceptions.ConnectionError)
+
 logger = logging.getLogger(__name__)
 
 
 def publish(file_request: FileRequest) -> bool:
-    """Publish the outstanding steps; False: the broker did not take them, and the sweep will try again.
+    """Publish the outstanding steps; False: the broker is away, and the sweep will try again.
 
     The row must be committed. A message too many does no harm: only one claim is granted.
 
@@ -26,10 +29,23 @@ def publish(file_request: FileRequest) -> bool:
         return True
     try:
         links.apply_async()
-    except OperationalError:
+    except AWAY:
         logger.warning("%r: the broker does not take its next step; it is dispatched later", Claim.of(file_request))
         return False
+    except exceptions.ChannelError as error:  # RabbitMQ's word on this one queue, if another has declared it otherwise
+        logger.error("%r: the broker refuses its next step: %s", Claim.of(file_request), error)
     return True
+
+
+def queue_of(file_request: FileRequest) -> str | None:
+    """The queue of a request's next step; None where its type makes a canvas of its own kind, or is at fault."""
+    try:
+        links = registry.get(file_request.file_type).restore(file_request).canvas(file_request)
+        queue = links.tasks[0].options["queue"]
+    except Exception as error:
+        logger.debug("the queue of %r is not known: %s", Claim.of(file_request), type(error).__name__)
+        return None
+    return str(getattr(queue, "name", queue))
 
 
 def attempt(file_request: FileRequest) -> bool:

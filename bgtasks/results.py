@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from celery import Celery, current_task, states
@@ -30,10 +31,38 @@ def result_of(file_request: FileRequest) -> dict[str, Any]:
     }
 
 
+class Answer(Mapping[str, Any]):
+    """The same as a task's return value, of which logs and monitors show the state alone."""
+
+    def __init__(self, file_request: FileRequest) -> None:
+        self._result = result_of(file_request)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._result[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._result)
+
+    def __len__(self) -> int:
+        return len(self._result)
+
+    def __json__(self) -> dict[str, Any]:
+        return self._result
+
+    def __repr__(self) -> str:
+        return str(self._result["state"])
+
+
 def announce(app: Celery, file_request: FileRequest) -> None:
     """Store the result of an ended request, and tell Flower that its ``request_file`` is over."""
     confirm(app, file_request)
     _tell_monitors(app, file_request)
+
+
+def announce_if_ended(app: Celery, before: FileRequest, now: FileRequest) -> None:
+    """The same for whoever may have ended the request, by failing it."""
+    if now.state == State.FAILED != before.state:
+        announce(app, now)
 
 
 def confirm(app: Celery, file_request: FileRequest) -> None:

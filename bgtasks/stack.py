@@ -62,6 +62,7 @@ class Process:
         self.name, self.log = name, log
         self._argv, self._cwd, self._env = list(argv), cwd, {**os.environ, **env}
         self._offset = 0
+        self._ready: Callable[[], Any] = lambda: True
         self.start()
 
     def start(self) -> None:
@@ -92,6 +93,7 @@ class Process:
 
     def wait_until(self, ready: Callable[[], Any], timeout: float = START) -> None:
         """Wait until it is ready. Raises: StackError, with the end of its log, if it ends before."""
+        self._ready = ready
 
         def asked() -> Any:
             if not self.running:
@@ -99,6 +101,12 @@ class Process:
             return ready()
 
         wait_for(asked, f"{self.name} is not ready (see {self.log})", timeout)
+
+    def restart(self) -> None:
+        """Start it again after it has died, with whatever is left of it out of the way, and wait until it is ready."""
+        self.kill()
+        self.start()
+        self.wait_until(self._ready)
 
     def wait_until_ended(self, timeout: float = STOP) -> int:
         """Its exit code, once it has ended by itself."""
@@ -158,16 +166,16 @@ class Stack:
     processes: list[Process] = field(default_factory=list)
     app: str | None = None  #: where Celery finds the app (default: celeryconfig.py in the root)
 
-    def add(self, name: str, argv: Sequence[str]) -> Process:
+    def add(self, name: str, argv: Sequence[str], **env: str) -> Process:
         """Start one more process of this stack."""
-        process = Process(name, argv, self.var / "log" / f"{name}.log", self.root, self.env)
+        process = Process(name, argv, self.var / "log" / f"{name}.log", self.root, {**self.env, **env})
         self.processes.append(process)
         return process
 
-    def celery(self, name: str, *arguments: str) -> Process:
+    def celery(self, name: str, *arguments: str, **env: str) -> Process:
         """Start a Celery command."""
         app = ["-A", self.app] if self.app else []
-        return self.add(name, [sys.executable, "-m", "celery", *app, *arguments])
+        return self.add(name, [sys.executable, "-m", "celery", *app, *arguments], **env)
 
     def start_broker(self) -> Process:
         """A Valkey server, which keeps the results too."""
@@ -183,9 +191,9 @@ class Stack:
 
     def start_worker(self, *arguments: str, name: str = "worker") -> Process:
         """A worker; ready when it has said so."""
-        worker = self.celery(
-            name, "worker", "-n", f"{name}@%h", "-l", "INFO", "-c", "2", "--without-mingle", *arguments
-        )
+        options = ["-n", f"{name}@%h", "-l", "INFO", "-c", "2", "--without-mingle", *arguments]
+        # SIGTERM gives it the time that worker_soft_shutdown_timeout says, and no longer.
+        worker = self.celery(name, "worker", *options, REMAP_SIGTERM="SIGQUIT")
         worker.wait_until(lambda: f"{name}@{socket.gethostname()} ready." in worker.output())
         return worker
 

@@ -77,11 +77,14 @@ def notify(running: RunningStep) -> Outcome:
 
 
 def _tell_failure(running: RunningStep) -> int:
+    if not running.file_type.get_tell_failures():
+        return 0
     return int(running.file_type.send_failure(running.file_request))
 
 
 def _tell_ready(running: RunningStep) -> int:
     row = running.deployment.requests.prolong(running.held, running.file_type.get_max_age())
-    if row.token_id is None:  # granted, and revoked since
+    nobody_may = running.file_type.is_requester_only() and not row.requester
+    if nobody_may or row.token_id is None:  # a token was granted, and revoked since
         return 0
     return int(running.file_type.send_notification(row, running.file_type.create_token(row)))

@@ -21,7 +21,9 @@ from werkzeug.wrappers import Response
 
 from bgtasks import deployment, execution, links, publishing, registry, results, serving
 from bgtasks.after_commit import publish_after_commit
-from bgtasks.entry import new_request
+from bgtasks.asking import ask
+from bgtasks.columns import columns_of
+from bgtasks.errors import ClaimLost
 from bgtasks.filenames import safe
 from bgtasks.leases import Lease
 from bgtasks.models import COLUMNS, FileRequest
@@ -46,26 +48,25 @@ def add_request(
 ) -> FileRequest:
     """Store a request. By default nothing else happens: it is the caller's to handle (``FileRequest.to_handle()``).
 
+    Where an earlier request answers for this one, by its ``idempotency_key`` or because the file type coalesces, that
+    one is returned as it stands, and nothing happens.
+
     :param criteria: what was chosen: JSON data, a pydantic model, or a plain string.
     :param requester: who asks; stored as ``str(requester)``.
     :param session: store it within this session's transaction; the request that is returned is not in the session.
     :param schedule: publish the file type's chain, after the outermost commit.
-    :param more: ``format``, ``filename``, ``requester_email`` (default: the requester, if that is an address).
-    Raises: UnknownFileType, when it is to be scheduled.
+    :param more: ``format``, ``filename``, ``requester_email`` (default: the requester, if that is an address), ``id``,
+        ``idempotency_key``: the same again, from the same requester for the same file type, is the same request.
+    Raises: InvalidCriteria; when it is to be scheduled, UnknownFileType and TooManyActive too.
     """
-    if schedule:
-        registry.get(file_type)
-    new = new_request(criteria, file_type, requester, content_type, description, language, tz, **more)
-    requests = deployment.current().requests
-    if session is not None:
-        session = session() if isinstance(session, scoped_session) else session
-        file_request = requests.insert_with(session, new, scheduled=schedule)
-        if schedule:
+    session = session() if isinstance(session, scoped_session) else session
+    new = columns_of(criteria, file_type, requester, content_type, description, language, tz, **more)
+    file_request = ask(new, scheduled=schedule, session=session)
+    if schedule and file_request.id == new["id"]:
+        if session is not None:
             publish_after_commit(session, file_request.id)
-        return file_request
-    file_request = requests.insert(new, scheduled=schedule)
-    if schedule:
-        publishing.publish(file_request)
+        else:
+            publishing.publish(file_request)
     return file_request
 
 
@@ -92,11 +93,10 @@ def attach_file(
     try:
         with (
             Lease(parts.requests, held, parts.settings.lease) as lease,
-            parts.store.open_writer(held.object_key) as writer,
+            parts.store.open_writer(held.object_key, lease.note) as writer,
         ):
             for chunk in _chunks(contents):
                 writer.write(chunk)
-                lease.note(rows_written=0)
             if size is not None and size != writer.size:
                 raise ValueError(f"the file has {writer.size} bytes where {size} were announced")
             writer.commit()
@@ -108,11 +108,13 @@ def attach_file(
             "content_type": kind,
         }
         ready = parts.requests.publish(held, outcome, links.signer_of(file_request).max_age, waits=False)
-    except BaseException:
+    except BaseException as error:
         pending = parts.requests.hand_back(held, None)
         parts.unstage(held)
         if pending is not None:
             _refreshed(file_request, pending)
+        elif isinstance(error, Exception):  # of a claim that was lost, whatever it looked like here
+            raise ClaimLost(file_request.id) from error
         raise
     results.announce(parts.app, ready)
     return _refreshed(file_request, ready)
@@ -182,7 +184,7 @@ def cancel(file_request: FileRequest, actor: str | None = None) -> bool:
         _refreshed(file_request, cancelled)
         results.announce(parts.app, cancelled)
         if cancelled.object_key:
-            parts.store.delete(cancelled.object_key)
+            parts.discard(cancelled.object_key)
     return cancelled is not None
 
 
@@ -213,7 +215,7 @@ def delete(file_request: FileRequest) -> bool:
     parts = deployment.current()
     deleted = parts.requests.delete(file_request.id)
     if deleted is not None and deleted.object_key:
-        parts.store.delete(deleted.object_key)
+        parts.discard(deleted.object_key)
     return deleted is not None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shutil
@@ -20,6 +21,7 @@ from bgtasks import database, deployment, install, migrations, registry
 from bgtasks.deployment import Deployment
 from bgtasks.stack import Mailbox
 from tests.support.file_types import Numbers
+from tests.support.rabbitmq import RabbitMQ
 from tests.support.services import missing
 
 KEY = "a key for the tests, which is long enough"
@@ -44,8 +46,25 @@ def _no_settings_from_outside() -> None:
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a real PostgreSQL server, whose template database has our tables."""
+    with postgres_server(tmp_path_factory) as server:
+        yield server.get_uri()
+
+
+@contextlib.contextmanager
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A PostgreSQL server that is ended afterwards."""
+    with postgres_running(tmp_path_factory.mktemp("runtime")) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def postgres_running(runtime: Path) -> Iterator[Any]:
+    """The same where there is no pytest.
+
+    :param runtime: an empty folder.
+    """
     # Where its lock lives; without it the package warns that it falls back to somewhere.
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(runtime))
     # Not below pytest's folder: as root the server runs as another user, and each new run of pytest
     # closes that folder to others.
     folder = Path(tempfile.mkdtemp(prefix="bgtasks-postgres-"))
@@ -61,7 +80,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         template = database.Database(make_url(url).set(database=TEMPLATE), Path())
         migrations.upgrade(template)
         template.engine.dispose()
-        yield url
+        yield server
     shutil.rmtree(folder)
 
 
@@ -76,13 +95,31 @@ def _execute(url: str, statement: str) -> None:
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database of this test's own, on each kind that we support; with our tables."""
     if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path / 'bgtasks.db'}"
-        migrations.upgrade(made := database.Database(url, tmp_path))
-        made.engine.dispose()
-        return url
-    server, name = request.getfixturevalue("postgres"), f"test_{os.getpid()}_{next(_numbers)}"
+        return new_sqlite(tmp_path)
+    return new_postgresql(request.getfixturevalue("postgres"))
+
+
+def new_sqlite(folder: Path) -> str:
+    """The URL of a new SQLite database with our tables."""
+    url = f"sqlite:///{folder / 'bgtasks.db'}"
+    migrations.upgrade(made := database.Database(url, folder))
+    made.engine.dispose()
+    return url
+
+
+def new_postgresql(server: str) -> str:
+    """The URL of a new database with our tables on a PostgreSQL server."""
+    name = f"test_{os.getpid()}_{next(_numbers)}"
     _execute(server, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
     return make_url(server).set(drivername="postgresql", database=name).render_as_string(hide_password=False)
+
+
+@pytest.fixture(scope="session")
+def rabbitmq() -> Iterator[RabbitMQ]:
+    """A real RabbitMQ server; each test has a virtual host of its own."""
+    server = RabbitMQ()
+    yield server
+    server.stop()
 
 
 @pytest.fixture

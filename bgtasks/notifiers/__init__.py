@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from bgtasks import deployment
+from bgtasks import deployment, stopping
 from bgtasks.errors import ImproperlyConfigured, NotificationRefused, TransientError
 from bgtasks.models import FileRequest
 from bgtasks.notifiers.email import EmailNotifier
 from bgtasks.notifiers.messages import Message, Notifier
+from bgtasks.patience import persistently
 
 __all__ = ["BUILT_IN", "EmailNotifier", "Message", "Notifier", "notifier", "tell"]
 
@@ -55,5 +56,7 @@ def _tell(
     ledger = deployment.current().ledger
     line = ledger.open(file_request.id, event, channel.channel, recipient)
     if line.sent_at is None:
-        channel.send(compose(), recipient, line.message_id)
-        ledger.close(line)
+        message = compose()
+        with stopping.staying():  # what is sent and not noted is sent again
+            channel.send(message, recipient, line.message_id)
+            persistently(lambda: ledger.close(line))

@@ -8,6 +8,7 @@ history in the same transaction. DESIGN, "The record", has the protocol.
 from __future__ import annotations
 
 from bgtasks.requests.asking import Asking
+from bgtasks.requests.cleaning import Cleaning
 from bgtasks.requests.people import People
 from bgtasks.requests.sweeping import Sweeping
 from bgtasks.requests.working import NOTIFY, Working, available
@@ -16,5 +17,5 @@ from bgtasks.requests.writer import BY_HAND
 __all__ = ["BY_HAND", "NOTIFY", "Requests", "available"]
 
 
-class Requests(Asking, Working, Sweeping, People):
+class Requests(Asking, Working, Sweeping, Cleaning, People):
     """The record of one deployment. Every method is one transaction, unless it takes a session."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete, func
+from sqlalchemy import func
 
 from bgtasks.database import later
 from bgtasks.models import FileRequest
@@ -16,12 +16,16 @@ class People(Writer):
 
     def cancel(self, request_id: str, actor: str | None = None) -> FileRequest | None:
         """End a live request; whoever works on it finds out at its next write. None: it was over."""
-        over = {"state": State.CANCELLED, "finished_at": later(), "dispatch_at": None, **UNLEASED, **NEXT_FENCE}
+        ended = {"state": State.CANCELLED, "finished_at": later(), "dispatch_at": None, "coalesce_key": None}
+        over = {**ended, **UNLEASED, **NEXT_FENCE}
         live = FileRequest.state.in_(LIVE)
         return self._change(request_id, live, values=over, events=(EventKind.CANCELLED,), actor=actor)
 
     def retry(self, request_id: str, actor: str | None = None, *, scheduled: bool) -> FileRequest | None:
-        """Start a failed request anew, from its first step. None: it is not failed, or is being told."""
+        """Start a failed request anew, from its first step. None: it is not failed, or is being told.
+
+        It answers for no other request: one that was asked for since may have its ``coalesce_key``.
+        """
         blank = dict.fromkeys(("error_code", "error_message", "started_at", "finished_at", "notified_at", "rows_total"))
         zero = dict.fromkeys(("attempts", "dispatches", "rows_written"), 0)
         anew = {"state": State.PENDING, "step": "", **blank, **zero, **NEXT_FENCE, **self._waiting(scheduled)}
@@ -39,7 +43,8 @@ class People(Writer):
     def revoke(self, request_id: str, actor: str | None = None) -> FileRequest | None:
         """Make every link to this file invalid at once. None: there was none."""
         granted = FileRequest.token_id.is_not(None)
-        return self._change(request_id, granted, values={"token_id": None}, events=(EventKind.REVOKED,), actor=actor)
+        revoked = {"token_id": None, "coalesce_key": None}
+        return self._change(request_id, granted, values=revoked, events=(EventKind.REVOKED,), actor=actor)
 
     def downloaded(self, request_id: str, actor: str | None, address: str | None) -> None:
         """Count one whole download."""
@@ -48,6 +53,4 @@ class People(Writer):
 
     def delete(self, request_id: str) -> FileRequest | None:
         """Remove the row and the history of an ended request; its object is left to the caller. None: it is live."""
-        ended = FileRequest.id == request_id, FileRequest.state.in_(ENDED), FileRequest.leased_by.is_(None)
-        with self._database.writing() as session:
-            return session.scalars(delete(FileRequest).where(*ended).returning(FileRequest)).one_or_none()
+        return self._remove(request_id, FileRequest.state.in_(ENDED), FileRequest.leased_by.is_(None))

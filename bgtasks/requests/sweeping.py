@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
+
+from sqlalchemy import ColumnElement, update
+
 from bgtasks.database import later
+from bgtasks.errors import BgtasksError, ImproperlyConfigured
 from bgtasks.models import FileRequest
 from bgtasks.requests.writer import BY_HAND, NEXT_FENCE, UNLEASED, Writer, failed
 from bgtasks.states import LIVE, EventKind, State
@@ -11,11 +17,31 @@ from bgtasks.states import LIVE, EventKind, State
 class Sweeping(Writer):
     """The sweeps' side of the record."""
 
-    def postpone(self, seen: FileRequest, delay: float) -> FileRequest | None:
-        """Before a message is published again: believe in it for so many seconds. None: it is not due any more."""
-        due = FileRequest.fence == seen.fence, FileRequest.dispatch_at <= later()
-        waiting = {"dispatch_at": later(delay), "dispatches": FileRequest.dispatches + 1}
-        return self._change(seen.id, *due, values=waiting, events=(EventKind.DISPATCHED,))
+    def dispatch(self, seen: FileRequest, delay: float) -> FileRequest | None:
+        """Before a message is published again: believe in it for so many seconds. None: the row waits no more."""
+        again = {"dispatch_at": later(delay), "dispatches": FileRequest.dispatches + 1}
+        return self._change(seen.id, *_waits_as(seen), values=again, events=(EventKind.DISPATCHED,))
+
+    def postpone(self, request_ids: Sequence[str]) -> None:
+        """Believe in messages that may still be in their queues for a while more: nothing is published or counted."""
+        due = FileRequest.leased_by.is_(None), FileRequest.dispatch_at <= later()
+        waiting = update(FileRequest).where(FileRequest.id.in_(request_ids), *due).values(self._waiting(True))
+        with self._database.writing() as session:
+            session.execute(waiting, execution_options={"synchronize_session": False})
+
+    def expedite(self, seen: FileRequest) -> FileRequest | None:
+        """Before a message that is known to be lost is published again at once; once. None: not (any more)."""
+        again = {**self._waiting(True), "dispatches": 1}
+        first = FileRequest.dispatches == 0
+        return self._change(seen.id, *_waits_as(seen), first, values=again, events=(EventKind.DISPATCHED,))
+
+    def settle(self, seen: FileRequest) -> FileRequest | None:
+        """End the waiting of a row with no step left to do: a live one's type has lost it. None: it waits no more."""
+        if seen.state not in LIVE:
+            return self._change(seen.id, *_waits_as(seen), values={"dispatch_at": None})
+        code = ImproperlyConfigured.error_code
+        ended = failed(code, BgtasksError.default_message()) | self._waiting(True)
+        return self._change(seen.id, *_waits_as(seen), values=ended, events=(EventKind.FAILED,), detail=code)
 
     def give_up(self, seen: FileRequest) -> FileRequest | None:
         """Fail a scheduled request that nobody has ever started, after so long. None: somebody has, or may yet."""
@@ -25,16 +51,37 @@ class Sweeping(Writer):
         ended = failed(code, sentence) | self._waiting(True)
         return self._change(seen.id, *untouched, too_long, values=ended, events=(EventKind.FAILED,), detail=code)
 
-    def recover(self, seen: FileRequest) -> FileRequest | None:
-        """Take a request over from a dead worker, or give up when that was tried too often. None: it lives."""
-        lapsed = FileRequest.fence == seen.fence, FileRequest.leased_until <= later()
-        taken = {**NEXT_FENCE, "attempts": FileRequest.attempts + 1, **UNLEASED, **self._waiting(True)}
+    def recover(self, seen: FileRequest, lost: str | None = None) -> FileRequest | None:
+        """Take a request over from a dead worker, or give up when that was tried too often. None: it lives.
+
+        :param lost: the owner that is known to be dead; None: whoever has let the lease lapse.
+        """
+        dead = FileRequest.leased_until <= later() if lost is None else FileRequest.leased_by == lost
+        taken = {**NEXT_FENCE, "attempts": FileRequest.attempts + 1, **UNLEASED, **self._waiting(True), "dispatches": 0}
+        is_last = self._times_lost(seen) + 1 >= self._settings.max_attempts
         event, detail = EventKind.RECOVERED, seen.leased_by
         if (seen.leased_by or "").startswith(BY_HAND):
             taken |= {"state": State.PENDING, "dispatch_at": None}
-        elif seen.attempts + 1 >= self._settings.max_attempts and seen.state in LIVE:
+        elif is_last and seen.state in LIVE:
             taken |= failed("worker_lost", "The file could not be made: its worker was lost again and again.")
             event, detail = EventKind.FAILED, "worker_lost"
-        elif seen.attempts + 1 >= self._settings.max_attempts:  # it has ended well or badly: only the telling failed
-            taken["dispatch_at"], event = None, EventKind.NOTIFY_FAILED
-        return self._change(seen.id, *lapsed, values=taken, events=(event,), step=seen.step, detail=detail)
+        elif is_last:  # it has ended well or badly: only the telling failed
+            taken |= {"dispatch_at": None, "coalesce_key": None}
+            event = EventKind.NOTIFY_FAILED
+        return self._change(
+            seen.id, FileRequest.fence == seen.fence, dead, values=taken, events=(event,), step=seen.step, detail=detail
+        )
+
+    def _times_lost(self, seen: FileRequest) -> int:
+        """How often its worker was lost: the making of a file has its attempts, and the telling has its own."""
+        if seen.state in LIVE:
+            return seen.attempts
+        entries = reversed(self.history(seen.id))
+        since = itertools.takewhile(lambda entry: entry.kind not in (EventKind.READY, EventKind.FAILED), entries)
+        return sum(entry.kind == EventKind.RECOVERED for entry in since)
+
+
+def _waits_as(seen: FileRequest) -> tuple[ColumnElement[bool], ...]:
+    """Whether a row still waits for the same message as when it was seen."""
+    same = FileRequest.fence == seen.fence, FileRequest.dispatches == seen.dispatches
+    return *same, FileRequest.leased_by.is_(None), FileRequest.dispatch_at.is_not(None)

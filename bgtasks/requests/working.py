@@ -49,7 +49,8 @@ class Working(Writer):
         return self._change(held.file_request.id, *mine(held), values=renewed) is not None
 
     def progress(self, held: Held, **values: Any) -> None:
-        """Note how far a step has come. Raises: ClaimLost, after a cancel for example."""
+        """Note how far a step has come, if there is news. Raises: ClaimLost, after a cancel for example."""
+        values = values or {"fence": held.file_request.fence}
         if self._change(held.file_request.id, *mine(held), values=values) is None:
             raise ClaimLost(held.file_request.id)
 
@@ -88,10 +89,12 @@ class Working(Writer):
         """Give up a step that somebody else shall repeat; no attempt is counted. None: it was lost already.
 
         :param delay: seconds until its message is published again; None: it is pending again, for the caller.
+        :param reason: for the history.
         """
         state = State.PENDING if delay is None else FileRequest.state
         waiting = {"state": state, "dispatch_at": None if delay is None else later(delay)}
-        given = {**NEXT_FENCE, **UNLEASED, **waiting, "dispatches": FileRequest.dispatches + 1}
+        again = FileRequest.dispatches + 1 if delay else 0  # what grows with each failure is the back-off
+        given = {**NEXT_FENCE, **UNLEASED, **waiting, "dispatches": again}
         entry = {"step": held.step, "detail": reason}
         return self._change(held.file_request.id, *mine(held), values=given, events=(EventKind.HANDED_BACK,), **entry)
 

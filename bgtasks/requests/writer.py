@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, update
+from sqlalchemy import ColumnElement, delete, update
 
 from bgtasks.claims import Held
 from bgtasks.database import Database, later
@@ -60,6 +60,12 @@ class Writer:
                 for kind in events:
                     log(session, changed, kind, **entry)
             return changed
+
+    def _remove(self, request_id: str, *guards: ColumnElement[bool]) -> FileRequest | None:
+        """The row that is gone now, with its history and its ledger; None where the guards did not hold."""
+        statement = delete(FileRequest).where(FileRequest.id == request_id, *guards).returning(FileRequest)
+        with self._database.writing() as session:
+            return session.scalars(statement, execution_options={"synchronize_session": False}).one_or_none()
 
     def _in_doubt(self, request_id: str, **written: Any) -> FileRequest:
         """The row, if an earlier try of the same write made it so, and only the answer was lost. Raises: ClaimLost."""

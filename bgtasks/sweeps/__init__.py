@@ -1,4 +1,4 @@
-"""The periodic tasks: what a lost message or a dead worker has left behind goes on.
+"""The periodic tasks: what a lost message or a dead worker has left behind goes on, and what is over goes.
 
 Two at once do no harm: each change is a compare-and-set, and a message too many does nothing.
 """
@@ -9,27 +9,64 @@ from typing import Any
 
 from celery import shared_task
 
-from bgtasks.canvas import QUEUE
-from bgtasks.sweeps import dispatching, recovering
+from bgtasks.canvas import LOST
+from bgtasks.claims import Claim
+from bgtasks.queues import ONCE_MORE, QUEUE, QueueTask, priorities
+from bgtasks.sweeps import cleaning, dispatching, recovering
 
-SWEEPS = ("dispatch", "recover")
-#: Seconds between two runs; a run that could not start by then is dropped.
-INTERVAL = 10.0
+#: Seconds between two runs of each; a run that could not start by then is dropped.
+SWEEPS = {"dispatch": 10.0, "recover": 10.0, "clean": 600.0}
 
 
 def schedule() -> dict[str, dict[str, Any]]:
     """The beat entries of the sweeps."""
-    options = {"queue": QUEUE, "expires": INTERVAL}
-    return {f"bgtasks-{name}": {"task": f"bgtasks.{name}", "schedule": INTERVAL, "options": options} for name in SWEEPS}
+    return {
+        f"bgtasks-{name}": {
+            "task": f"bgtasks.{name}",
+            "schedule": interval,
+            "options": {"queue": QUEUE, "expires": interval},
+        }
+        for name, interval in SWEEPS.items()
+    }
 
 
-@shared_task(name="bgtasks.dispatch", ignore_result=True)
+class SweepTask(QueueTask):
+    """Goes to our queue, before everything else that waits there, whoever publishes it."""
+
+    def apply_async(self, *args: Any, **options: Any) -> Any:
+        """As Celery's."""
+        routed = {"queue": QUEUE, "priority": priorities(self.app).sweeps}
+        return super().apply_async(*args, **{**routed, **options})
+
+
+@shared_task(base=SweepTask, name="bgtasks.dispatch", ignore_result=True)
 def dispatch() -> None:
     """Publish again what should have been taken up by now, and give up what was never started."""
     dispatching.dispatch()
 
 
-@shared_task(name="bgtasks.recover", ignore_result=True)
+@shared_task(base=SweepTask, name="bgtasks.recover", ignore_result=True)
 def recover() -> None:
     """Take over what a dead worker had begun."""
     recovering.recover()
+
+
+@shared_task(base=SweepTask, name="bgtasks.clean", ignore_result=True)
+def clean() -> None:
+    """Remove expired files, rows that were kept for long enough, and objects that no row names."""
+    cleaning.clean_a_while()
+
+
+@shared_task(name=LOST, ignore_result=True)
+def on_lost(request: Any, error: BaseException, _: Any) -> None:
+    """The errback of every step: its child was killed, and that is seen to now, not when its lease lapses."""
+    # Called within the worker's main process, which must not talk to the database: a message does the work.
+    if recovering.is_lost(error) and request.args:
+        claim, overdue = Claim.parse(request.args[0]), recovering.is_overdue(error)
+        recover_lost.apply_async((claim, request.id, overdue), **ONCE_MORE)
+
+
+@shared_task(base=SweepTask, name="bgtasks.recover_lost", ignore_result=True)
+def recover_lost(claim: Any, delivery: str, overdue: bool) -> None:
+    """Take over what one dead child had begun."""
+    recovering.recover_lost(Claim.parse(claim), delivery, overdue=overdue)

@@ -1,17 +1,26 @@
-"""Publishing again what should have been taken up by now."""
+"""Publishing again what should have been taken up by now: the outbox's other half."""
 
 from __future__ import annotations
 
+import functools
 import logging
+from collections.abc import Callable
 
-from bgtasks import deployment, publishing, results
+from bgtasks import deployment, publishing, queues, registry, results
+from bgtasks.canvas import following
 from bgtasks.claims import Claim
-from bgtasks.database import later
+from bgtasks.deployment import Deployment
 from bgtasks.models import FileRequest
-from bgtasks.sweeps.finding import found
+from bgtasks.sweeps import finding
+from bgtasks.sweeps.finding import Waiting
 
 #: A message is believed in for longer each time, up to so many times the patience.
 LONGEST_WAIT = 8
+#: Where the queue is empty, for so much less: what is not in it has been lost, or is being taken just now.
+SOONER = 10
+
+#: How many messages wait in a queue; None: the broker can't tell.
+Lengths = Callable[[str], int | None]
 
 logger = logging.getLogger(__name__)
 
@@ -19,13 +28,82 @@ logger = logging.getLogger(__name__)
 def dispatch() -> None:
     """Publish what has waited for too long, and give up what was never started."""
     parts = deployment.current()
-    for seen in found(FileRequest.dispatch_at, FileRequest.dispatch_at <= later()):
-        if seen.fence == 0 and (failed := parts.requests.give_up(seen)) is not None:
-            logger.error("%r was never started: is there a worker for its queue?", Claim.of(failed))
-            results.announce(parts.app, failed)
-            publishing.attempt(failed)
+    lengths: Lengths = functools.cache(functools.partial(queues.length, parts.app))
+    lost, queued = _sorted(parts, lengths)
+    parts.requests.postpone(queued)
+    for waiting in lost:
+        if _is_given_up(parts, waiting.row) or _is_settled(parts, waiting.row):
             continue
-        delay = parts.settings.patience * min(2**seen.dispatches, LONGEST_WAIT)
-        if (due := parts.requests.postpone(seen, delay)) is not None:
-            logger.info("%r is dispatched again", Claim.of(due))
-            publishing.attempt(due)
+        if not _publish(parts, waiting.row):
+            return  # the broker is away: each of the others would only wait for it as well
+
+
+def _sorted(parts: Deployment, lengths: Lengths) -> tuple[list[Waiting], list[str]]:
+    """What has lost its message; and the ids of what is due, and still has its message in a queue."""
+    lost, queued = [], []
+    for waiting in (*finding.due(), *_missed(parts, lengths)):
+        if _is_lost(parts, waiting, lengths):
+            lost.append(waiting)
+        elif waiting.is_due:
+            queued.append(waiting.row.id)
+    return lost, queued
+
+
+def _missed(parts: Deployment, lengths: Lengths) -> list[Waiting]:
+    """What is not due yet, and whose queue is empty."""
+    empty = [name for name in registry.names() if _is_empty(name, lengths)]
+    return finding.missed(empty, parts.settings.patience / SOONER) if empty else []
+
+
+def _is_empty(file_type: str, lengths: Lengths) -> bool:
+    try:
+        return lengths(registry.get(file_type)().get_queue()) == 0
+    except Exception:  # one type's fault must not keep the others waiting
+        logger.exception("the queue of the file type %s is not known", file_type)
+        return False
+
+
+def _is_lost(parts: Deployment, waiting: Waiting, lengths: Lengths) -> bool:
+    """Whether its message can't be in the queue any more, or has been believed in for long enough."""
+    if not waiting.has_message:
+        return waiting.is_due
+    queue = publishing.queue_of(waiting.row)
+    length = None if queue is None else lengths(queue)
+    if length is None:
+        return waiting.is_due
+    if length > 0:
+        return waiting.is_due and waiting.seconds >= LONGEST_WAIT * parts.settings.patience
+    return waiting.is_due or waiting.seconds >= _wait(parts, waiting.row) / SOONER
+
+
+def _wait(parts: Deployment, row: FileRequest) -> float:
+    """How long its next message is believed in. Seconds."""
+    return parts.settings.patience * float(min(2**row.dispatches, LONGEST_WAIT))
+
+
+def _is_given_up(parts: Deployment, row: FileRequest) -> bool:
+    if row.fence > 0 or (failed := parts.requests.give_up(row)) is None:
+        return False
+    logger.error("%r was never started: is there a worker for its queue?", Claim.of(failed))
+    results.announce(parts.app, failed)
+    publishing.attempt(failed)
+    return True
+
+
+def _is_settled(parts: Deployment, row: FileRequest) -> bool:
+    """Whether nothing is left to do: a type without the step ``notify``, or one that has lost the row's last step."""
+    if following(registry.get(row.file_type).steps, row):
+        return False
+    settled = parts.requests.settle(row)
+    if settled is not None and settled.state != row.state:
+        logger.error("%r has failed: its file type has no step %r any more", Claim.of(settled), row.step)
+        results.announce(parts.app, settled)
+        publishing.attempt(settled)
+    return True
+
+
+def _publish(parts: Deployment, row: FileRequest) -> bool:
+    due = parts.requests.dispatch(row, _wait(parts, row))
+    if due is not None:
+        logger.info("%r is dispatched again", Claim.of(due))
+    return due is None or publishing.attempt(due)

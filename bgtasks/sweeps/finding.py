@@ -2,21 +2,100 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, and_, exists, func, not_, or_, select, type_coerce
 
 from bgtasks import deployment, registry
-from bgtasks.models import FileRequest
+from bgtasks.database import later
+from bgtasks.models import Event, FileRequest, UtcDateTime
 from bgtasks.requests import BY_HAND
+from bgtasks.states import EventKind, State
 
 #: Requests that one run looks at.
-LIMIT = 1000
+LIMIT = 2000
 
 
-def found(order: Any, *due: ColumnElement[bool], limit: int = LIMIT) -> list[FileRequest]:
-    """The requests of known types that are due; an unknown type is left to the workers that know it."""
-    known = FileRequest.file_type.in_(registry.names()) | FileRequest.leased_by.startswith(BY_HAND)
-    query = select(FileRequest).where(known, *due)
+@dataclass(frozen=True)
+class Waiting:
+    """A request that waits for a worker."""
+
+    row: FileRequest
+    since: datetime  #: when it was given its fence, or its message was last published
+    now: datetime  #: by the database's clock
+    has_message: bool  #: whether one was published: a request that was handed back has none for a while
+
+    @property
+    def seconds(self) -> float:
+        """How long it has waited for its message to be taken."""
+        return (self.now - self.since).total_seconds()
+
+    @property
+    def is_due(self) -> bool:
+        """Whether nobody believes in its message any more."""
+        return self.row.dispatch_at is not None and self.row.dispatch_at <= self.now
+
+
+def lapsed() -> list[FileRequest]:
+    """The requests whose workers give no sign of life."""
+    by_hand = FileRequest.leased_by.startswith(BY_HAND)
+    query = select(FileRequest).where(FileRequest.leased_until <= later(), or_(_is_known(), by_hand))
     with deployment.current().database.reading() as session:
-        return list(session.scalars(query.order_by(order).limit(limit)))
+        return list(session.scalars(query.order_by(FileRequest.leased_until).limit(LIMIT)))
+
+
+def due() -> list[Waiting]:
+    """The requests whose messages should have been taken by now."""
+    return _waiting(FileRequest.dispatch_at <= later())
+
+
+def missed(file_types: Collection[str], seconds: float) -> list[Waiting]:
+    """Requests of these types that are not due, and have waited for so long for a message that was published."""
+    waits = FileRequest.dispatch_at > later(), not_(_backs_off()), _since() <= later(-seconds)
+    return _waiting(FileRequest.file_type.in_(file_types), *waits)
+
+
+def outstanding(but: Collection[str]) -> list[str]:
+    """The ids of the requests that a process may begin or go on with, the oldest first.
+
+    :param but: ids to leave out.
+    """
+    waits = and_(FileRequest.dispatch_at.is_not(None), or_(FileRequest.dispatch_at <= later(), not_(_backs_off())))
+    begins = or_(waits, and_(FileRequest.dispatch_at.is_(None), FileRequest.state == State.PENDING))
+    query = select(FileRequest.id).where(_is_known(), FileRequest.leased_by.is_(None), begins)
+    query = query.where(FileRequest.id.not_in(but)).order_by(FileRequest.requested_at, FileRequest.id)
+    with deployment.current().database.reading() as session:
+        return list(session.scalars(query.limit(LIMIT)))
+
+
+def _waiting(*conditions: ColumnElement[bool]) -> list[Waiting]:
+    columns: tuple[Any, ...] = (FileRequest, _since(), type_coerce(later(), UtcDateTime()), not_(_backs_off()))
+    query = select(*columns).where(_is_known(), FileRequest.dispatch_at.is_not(None), *conditions)
+    with deployment.current().database.reading() as session:
+        return [Waiting(*found) for found in session.execute(query.order_by(FileRequest.dispatch_at).limit(LIMIT))]
+
+
+def _is_known() -> ColumnElement[bool]:
+    """An unknown type is left to the workers that know it."""
+    return FileRequest.file_type.in_(registry.names())
+
+
+# A row does not say when its message was published: its history does, in the entry of whatever
+# gave it the fence that the message bears, or in that of a later publication.
+
+
+def _since() -> ColumnElement[Any]:
+    return select(func.max(Event.at, type_=UtcDateTime())).where(*_IN_HAND).scalar_subquery()
+
+
+def _backs_off() -> ColumnElement[bool]:
+    handed_back, dispatched = (
+        exists().where(*_IN_HAND, Event.kind == kind) for kind in (EventKind.HANDED_BACK, EventKind.DISPATCHED)
+    )
+    return and_(handed_back, not_(dispatched))
+
+
+_IN_HAND = (Event.request_id == FileRequest.id, Event.fence == FileRequest.fence)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import logging
 
-from bgtasks import deployment, publishing, results
-from bgtasks.claims import Claim
-from bgtasks.database import later
+from celery.exceptions import TimeLimitExceeded, WorkerLostError
+
+from bgtasks import deployment, endings, execution, publishing, registry, results
+from bgtasks.canvas import at_work
+from bgtasks.claims import Claim, Held
+from bgtasks.deployment import Deployment
+from bgtasks.errors import ClaimLost, RequestFailed, TimeLimitPassed
 from bgtasks.models import FileRequest
-from bgtasks.states import State
-from bgtasks.sweeps.finding import found
+from bgtasks.states import ENDED
+from bgtasks.sweeps import finding
 
 logger = logging.getLogger(__name__)
 
@@ -17,11 +21,71 @@ logger = logging.getLogger(__name__)
 def recover() -> None:
     """Publish again the steps whose leases have lapsed."""
     parts = deployment.current()
-    for seen in found(FileRequest.leased_until, FileRequest.leased_until <= later()):
-        if (taken := parts.requests.recover(seen)) is None:
-            continue
+    for seen in finding.lapsed():
+        if (taken := take_over(parts, seen)) is not None:
+            _publish(taken)
+
+
+def is_lost(error: BaseException) -> bool:
+    """Whether a task has ended with its worker's child, and not by itself."""
+    return isinstance(error, WorkerLostError | TimeLimitExceeded)
+
+
+def is_overdue(error: BaseException) -> bool:
+    """Whether that was because of its time limit."""
+    return isinstance(error, TimeLimitExceeded)
+
+
+def recover_lost(claim: Claim, delivery: str, *, overdue: bool) -> None:
+    """The same at once, for a step whose child is known to have died.
+
+    :param claim: what the step was handed.
+    :param delivery: the id of the task that has died, as ``leased_by`` has it.
+    :param overdue: whether it was killed at its time limit.
+    """
+    parts = deployment.current()
+    seen = parts.requests.get(claim.request_id)
+    if seen is None:
+        return
+    if delivery in (seen.leased_by or "").split():
+        if overdue:
+            _fail_overdue(parts, seen)
+        elif (taken := take_over(parts, seen, seen.leased_by)) is not None:
+            _publish(taken)
+    elif seen.fence in (claim.fence, claim.fence + 1):
+        _go_on(parts, seen)
+
+
+def _go_on(parts: Deployment, seen: FileRequest) -> None:
+    """Its child died before its claim, or before it could publish the next link, or tell whoever waits."""
+    if seen.state in ENDED:
+        results.confirm(parts.app, seen)
+    if (waiting := parts.requests.expedite(seen)) is not None:
+        publishing.attempt(waiting)
+
+
+def take_over(parts: Deployment, seen: FileRequest, lost: str | None = None) -> FileRequest | None:
+    """The row, free for another worker or failed at last; None: somebody is at work on it after all.
+
+    :param lost: the owner that is known to be dead.
+    """
+    taken = parts.requests.recover(seen, lost)
+    if taken is not None:
         logger.warning("%r is taken over from a worker that gives no sign of life", Claim.of(taken))
-        if taken.state == State.FAILED != seen.state:
-            results.announce(parts.app, taken)
-        if taken.dispatch_at is not None:
-            publishing.attempt(taken)
+        results.announce_if_ended(parts.app, seen, taken)
+    return taken
+
+
+def _publish(taken: FileRequest) -> None:
+    if taken.dispatch_at is not None:
+        publishing.attempt(taken)
+
+
+def _fail_overdue(parts: Deployment, seen: FileRequest) -> None:
+    step = at_work(registry.get(seen.file_type).steps, seen)
+    try:
+        endings.fail(parts, Held(seen, step, str(seen.leased_by)), TimeLimitPassed())
+    except ClaimLost:
+        return
+    except RequestFailed:
+        execution.publish_outstanding(Claim.of(seen))

@@ -6,14 +6,17 @@ import uuid
 from typing import Any
 
 import pytest
+from celery import Celery
 from celery.result import AsyncResult
 
-from bgtasks import request_file, toolbox
+from bgtasks import asking, patience, registry, request_file, toolbox
 from bgtasks.deployment import Deployment
-from bgtasks.errors import InvalidCriteria, InvalidRequestId, RequestFailed
+from bgtasks.errors import InvalidCriteria, InvalidRequestId, RequestFailed, TransientError
 from bgtasks.models import FileRequest
+from bgtasks.stack import Mailbox
 from bgtasks.states import State
 
+REQUESTER = "ada@example.com"
 HALF = "\ud83d"  # the first half of a character beyond the basic plane
 
 
@@ -49,6 +52,31 @@ def test_what_no_database_stores_leaves_a_failed_row(parts: Deployment, argument
     assert row.requester == (None if field == "requester" else "ada@example.com")
     with pytest.raises(RequestFailed, match=field):
         AsyncResult(row.id, app=parts.app).get(timeout=5)
+
+
+def test_a_refusal_is_told_like_any_failure(app: Celery, mailbox: Mailbox) -> None:
+    """By the chain's last step; of an unknown type alone there is nothing to tell it by."""
+    app.conf.bgtasks_smtp_url = mailbox.url
+    refused, unknown = ask(description="a\0b", requester=REQUESTER), ask(file_type="unknown", requester=REQUESTER)
+    assert refused is not None
+    assert unknown is not None
+    assert (refused.state, unknown.state, unknown.dispatch_at) == (State.FAILED, State.FAILED, None)
+    assert registry.dispatch(refused.id)
+    assert [mail["To"] for mail in mailbox.mails] == [REQUESTER]
+    assert "description: has a character" in mailbox.mails[0].get_content()
+
+
+@pytest.mark.usefixtures("parts")
+def test_a_database_that_is_away_has_the_message_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no row yet that a sweep could find: the same message, with the same id, a little later."""
+    outages, asked = [TransientError(), TransientError()], asking.ask
+    monkeypatch.setattr(patience, "IN_SLOT", 0.0)
+    monkeypatch.setattr(
+        asking, "ask", lambda *a, **k: (_ for _ in ()).throw(outages.pop()) if outages else asked(*a, **k)
+    )
+    row = ask(requester=REQUESTER)
+    assert row is not None
+    assert (outages, row.state) == ([], State.PENDING)
 
 
 @pytest.mark.parametrize("argument", [{"criteria": "\0"}, {"requester": HALF}, {"tz": 5}])

@@ -25,6 +25,7 @@ from celery import Celery
 from bgtasks import database, migrations, stack
 from bgtasks.stack import Stack
 from tests.bench import exports
+from tests.support.processes import children_of
 
 ROWS = 100_000 if os.environ.get("QUICK") else 1_000_000
 LIMIT = 40  # MB
@@ -161,9 +162,8 @@ def _export(parts: Stack, chosen: str, name: str, rows: int) -> dict[str, Any]:
 
 def _child(worker: int) -> int:
     """The one child that does a worker's work."""
-    lists = [path.read_text().split() for path in Path(f"/proc/{worker}/task").glob("*/children")]
-    [child] = itertools.chain(*lists)
-    return int(child)
+    [child] = children_of(worker)
+    return child
 
 
 def _memory(pid: int, what: str) -> int:

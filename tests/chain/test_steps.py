@@ -11,7 +11,7 @@ from celery import Celery
 from celery.exceptions import SoftTimeLimitExceeded
 from sqlalchemy import Column, MetaData, Table, select
 
-from bgtasks import FileType, canvas, execution, registry, step, toolbox
+from bgtasks import FileType, canvas, endings, execution, patience, registry, step, toolbox
 from bgtasks.claims import Claim
 from bgtasks.deployment import Deployment
 from bgtasks.errors import ClaimLost, RequestFailed, RevokedToken, TransientError
@@ -37,7 +37,7 @@ def parts(app: Celery, mailbox: Mailbox) -> Deployment:
 @pytest.fixture(autouse=True)
 def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits for a service in these tests."""
-    monkeypatch.setattr(execution, "IN_SLOT", 0.0)
+    monkeypatch.setattr(patience, "IN_SLOT", 0.0)
 
 
 def asked(file_type: str = "numbers", **criteria: Any) -> FileRequest:
@@ -84,11 +84,16 @@ class Broken(Numbers):
     [
         (ValueError(SECRET), "internal_error", "Something went wrong while the file was made."),
         (SoftTimeLimitExceeded(), "time_limit", "It took longer than this file may take. Please narrow it down."),
-        (MemoryError(), "internal_error", "Something went wrong while the file was made."),
+        (SystemExit(SECRET), "internal_error", "Something went wrong while the file was made."),
     ],
 )
 def test_an_error_of_the_users_code_fails_the_request(
-    parts: Deployment, mailbox: Mailbox, caplog: pytest.LogCaptureFixture, error: Exception, code: str, sentence: str
+    parts: Deployment,
+    mailbox: Mailbox,
+    caplog: pytest.LogCaptureFixture,
+    error: BaseException,
+    code: str,
+    sentence: str,
 ) -> None:
     """The row gets a code and a fit sentence, the log the traceback, the store nothing, and the requester a mail."""
     registry.register(Broken)
@@ -105,7 +110,7 @@ def test_an_error_of_the_users_code_fails_the_request(
     assert list((parts.settings.root / parts.settings.store_url).rglob("*#*")) == []
     assert row.object_key is None
 
-    registry.dispatch(request.id)  # what is left to do is to tell
+    assert registry.dispatch(request.id) is False  # its requester has been told
     assert kinds(parts, request) == [EventKind.REQUESTED, EventKind.FAILED, EventKind.NOTIFIED]
     assert sentence in mailbox.mails[0].get_content()
 
@@ -139,7 +144,9 @@ def test_too_many_rows_are_refused_at_the_counting(parts: Deployment) -> None:
     request = asked("few", count=3)
     with pytest.raises(RequestFailed, match="more rows than this file may have"):
         registry.dispatch(request.id)
-    assert after(parts, request).step == "fetch_criteria"
+    row = after(parts, request)
+    assert (row.error_code, row.object_key, row.rows_total) == ("too_many_rows", None, None)
+    assert "write_bytes" not in [entry.step for entry in parts.requests.history(row.id)]
 
 
 def test_a_service_that_is_away_hands_the_step_back(parts: Deployment) -> None:
@@ -159,7 +166,7 @@ def test_a_service_that_is_away_hands_the_step_back(parts: Deployment) -> None:
 
 def test_an_outage_without_end_fails_the_request_in_the_end(parts: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     """Handing back is bounded: the requester learns that there will be no file."""
-    monkeypatch.setattr(execution, "MOST_HAND_BACKS", 2)
+    monkeypatch.setattr(endings, "MOST_HAND_BACKS", 2)
     registry.register(Broken)
     Broken.error = TransientError("The warehouse does not answer.")
     request = asked("broken")

@@ -101,6 +101,29 @@ def test_dev_keeps_the_stack_until_ctrl_c(dev: Process) -> None:
     assert _started_by(ROOT / "var") == []
 
 
+def test_dev_starts_a_process_again_that_dies(dev: Process) -> None:
+    """Its broker and its worker are killed; it says so, and a request is made into a file nevertheless."""
+    dev.wait_until(lambda: "Ask for a file" in dev.output(), 120)
+    command = "export " + dev.output().partition("  export ")[2].partition("\n\n")[0]
+    for name, text in (("valkey", "valkey-server"), ("worker", "worker@%h")):
+        [pid] = _children(dev.pid, text)
+        os.kill(pid, signal.SIGKILL)
+        dev.wait_until(lambda name=name: f"{name} is running again." in dev.output(), 60)  # type: ignore[misc]
+    ask = ["bash", "-c", command.replace(".id)", '.get(timeout=60)["state"])')]
+    asked = subprocess.run(ask, cwd=ROOT, capture_output=True, text=True, timeout=90, check=False)
+    assert asked.stdout == "ready\n", asked.stderr
+    dev.send(signal.SIGTERM)
+    dev.wait_until_ended(60)
+    assert _started_by(ROOT / "var") == []
+
+
+def _children(pid: int, text: str) -> list[int]:
+    """A process's children that have this text on their command lines."""
+    lines = {int(path.parent.name): path.read_text() for path in Path("/proc").glob("[0-9]*/stat")}
+    children = [child for child, line in lines.items() if int(line.rpartition(")")[2].split()[1]) == pid]
+    return [child for child in children if text in Path(f"/proc/{child}/cmdline").read_text()]
+
+
 def _started_by(var: Path) -> list[str]:
     """Processes that still run with this checkout's ``var`` on their command line."""
     lines = [

@@ -16,11 +16,12 @@ from werkzeug.wrappers import Request, Response
 from bgtasks import FileType, canvas, registry, toolbox
 from bgtasks.declarations import Declarations
 from bgtasks.deployment import Deployment
-from bgtasks.errors import RequestFailed
+from bgtasks.errors import InvalidCriteria, RequestFailed, TooManyActive
 from bgtasks.formats.csv import Csv
 from bgtasks.models import FileRequest
 from bgtasks.notifiers import Message
 from bgtasks.stack import Mailbox
+from bgtasks.states import EventKind
 from bgtasks.tokens import Signer
 from tests.conftest import KEY
 from tests.support.file_types import Numbers
@@ -179,6 +180,42 @@ def test_limits_are_asked(parts: Deployment) -> None:
         with pytest.raises(RequestFailed):
             registry.dispatch(asked.id)
         assert fresh(parts, asked).error_code == "too_many_rows"
+
+
+@pytest.mark.parametrize("as_twin", [True, False])
+def test_failures_may_be_kept_from_the_requester(parts: Deployment, mailbox: Mailbox, as_twin: bool) -> None:
+    """The row and whoever waits have the reason, nobody is mailed, and the history says so."""
+    attribute = {"get_tell_failures": lambda self: False} if as_twin else {"tell_failures": False}
+    registry.register(type("Quiet", (Base,), {"max_rows": 1, **attribute}))
+    asked = toolbox.add_request({}, "hooked", REQUESTER)
+    with pytest.raises(RequestFailed):
+        registry.dispatch(asked.id)
+    assert mailbox.mails == []
+    assert fresh(parts, asked).error_code == "too_many_rows"
+    assert [entry.kind for entry in parts.requests.history(asked.id)][-1] == EventKind.NOT_NOTIFIED
+
+
+@pytest.mark.parametrize("as_twin", [True, False])
+def test_limits_are_asked_with_a_request(parts: Deployment, as_twin: bool) -> None:
+    """How many at once, how big the criteria, and whether one request answers for the next."""
+
+    def declare(name: str, value: Any) -> None:
+        registry._classes.clear()
+        attribute = {f"get_{name}": lambda self: value} if as_twin else {name: value}
+        registry.register(type("Limited", (Base,), attribute))
+
+    def ask() -> FileRequest:
+        return toolbox.add_request({}, "hooked", REQUESTER, schedule=True)
+
+    declare("coalesce", True)
+    assert ask().id == ask().id
+    declare("max_criteria_size", 1)
+    with pytest.raises(InvalidCriteria):
+        ask()
+    declare("max_active_per_requester", 2)
+    ask()
+    with pytest.raises(TooManyActive):
+        ask()
 
 
 def test_the_source_is_asked(parts: Deployment, mailbox: Mailbox, tmp_path: Any) -> None:
@@ -394,6 +431,10 @@ def test_every_twin_is_tried_here(parts: Deployment) -> None:
         *IN_A_WORKER,
         *IN_A_VIEW,
         "get_max_rows",
+        "get_max_active_per_requester",
+        "get_max_criteria_size",
+        "get_coalesce",
+        "get_tell_failures",
         "get_source_url",
         "get_queue",
         "get_celery_kwargs",

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 from sqlalchemy import Column, Integer, MetaData, String, Table, event, func, insert, literal, select, text, union_all
 
-from bgtasks import FileType, database, execution, registry, toolbox
+from bgtasks import FileType, database, patience, registry, toolbox
 from bgtasks.deployment import Deployment
 from bgtasks.errors import TransientError, UnwritableValue
 from bgtasks.formats import resolve
@@ -277,7 +277,7 @@ def test_every_format_writes_a_select(table: Table, name: str) -> None:
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_rows_that_break_off_never_become_a_file(parts: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     """A service that is away in the middle of a generator costs time, and no rows."""
-    monkeypatch.setattr(execution, "IN_SLOT", 0.2)
+    monkeypatch.setattr(patience, "IN_SLOT", 0.2)
     tries = itertools.count(1)
 
     @registry.register
@@ -299,3 +299,20 @@ def test_rows_that_break_off_never_become_a_file(parts: Deployment, monkeypatch:
         Interrupted.handle(row)
         row = parts.requests.get(row.id) or row
     assert (row.state, row.rows_written) == (State.READY, COUNT)
+
+
+def test_a_generator_tidies_up_when_the_writing_ends() -> None:
+    """Its own ``finally`` runs at once, also where the writing breaks off, and not when it happens to be forgotten."""
+    tidied: list[str] = []
+
+    def given() -> Iterator[tuple[int]]:
+        try:
+            yield from ((number,) for number in range(COUNT))
+        finally:
+            tidied.append("closed")
+
+    items = Items(given())
+    with pytest.raises(TransientError), items.open() as rows:
+        next(rows.batches)
+        raise TransientError
+    assert tidied == ["closed"]

@@ -211,6 +211,15 @@ def test_without_a_recipient_nothing_is_sent(parts: Deployment, mailbox: Mailbox
     assert EventKind.NOT_NOTIFIED in [entry.kind for entry in parts.requests.history(asked.id)]
 
 
+def test_a_requester_only_file_of_nobody_is_made_and_told_to_nobody(parts: Deployment, mailbox: Mailbox) -> None:
+    """There is no token that anybody could use; the file is ready, and the history says why nothing was sent."""
+    asked = toolbox.add_request({"count": 1}, "numbers", requester_email="ada@example.com")
+    assert registry.dispatch(asked.id)
+    assert mailbox.mails == []
+    assert fresh(parts, asked).state == State.READY
+    assert EventKind.NOT_NOTIFIED in [entry.kind for entry in parts.requests.history(asked.id)]
+
+
 @ON_SQLITE
 def test_an_address_beside_the_requester(parts: Deployment, mailbox: Mailbox) -> None:
     """``requester_email`` is where somebody is told whose name is no address."""

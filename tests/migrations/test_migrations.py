@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata, produce_migrations
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from sqlalchemy import Column, Connection, Integer, MetaData, Table, create_engine, inspect, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import IntegrityError
 
 from bgtasks import migrations
 from bgtasks.cli import bgtasks
@@ -87,6 +90,53 @@ def test_an_upgrade_keeps_the_rows(parts: Deployment) -> None:
     row = advanced(parts, "attach")
     migrations.upgrade(parts.database)
     assert now(parts, row).state == "ready"
+
+
+def test_each_revision_can_be_undone(empty: Database) -> None:
+    """One by one, down to nothing, and up again: an application may have to go back."""
+    migrations.upgrade(empty)
+    newest = _revision(empty)
+    while (before := _revision(empty)) is not None:
+        _downgrade(empty)
+        assert _revision(empty) != before
+    assert tables(empty) == {migrations.VERSION_TABLE}
+    migrations.upgrade(empty)
+    assert _revision(empty) == newest
+    with empty.engine.connect() as connection:
+        assert differences(connection, Base.metadata, version_table=migrations.VERSION_TABLE) == []
+
+
+def test_keys_answer_for_others_from_the_second_revision_on(empty: Database) -> None:
+    """Rows from before it stay, and the keys of those to come are unique: for a NULL requester too."""
+    row = "INSERT INTO bgtasks_file_requests ({}) VALUES ({})"
+    given = dict.fromkeys(("file_type", "format", "criteria", "description", "filename", "content_type"), "'\"x\"'")
+    given |= {"state": "'ready'", "step": "''", "requested_at": "'2026-01-01 00:00:00+00:00'"}
+    given |= dict.fromkeys(("attempts", "fence", "dispatches", "rows_written", "downloads"), "0")
+
+    def insert(**more: str) -> None:
+        columns = {"id": f"'{uuid.uuid4()}'", **given, **more}
+        _execute(empty, row.format(", ".join(columns), ", ".join(columns.values())))
+
+    migrations.upgrade(empty, "0001")
+    insert()
+    insert(requester="'ada'")
+    migrations.upgrade(empty)
+    for keys in ({"idempotency_key": "'k'"}, {"idempotency_key": "'k'", "requester": "'ada'"}, {"coalesce_key": "'c'"}):
+        insert(**keys)
+        with pytest.raises(IntegrityError):
+            insert(**keys)
+    insert()
+
+
+def _revision(database: Database) -> str | None:
+    with database.engine.connect() as connection:
+        found = connection.scalar(text(f"SELECT version_num FROM {migrations.VERSION_TABLE}"))
+        return None if found is None else str(found)
+
+
+def _downgrade(database: Database) -> None:
+    with database.engine.connect().execution_options(**{WRITES: True}) as connection, connection.begin():
+        command.downgrade(migrations._config(connection), "-1")
 
 
 def test_many_upgrades_at_once_make_the_tables_once(empty: Database) -> None:

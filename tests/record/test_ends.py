@@ -175,13 +175,12 @@ def test_a_step_that_is_handed_back_is_somebody_elses(parts: Deployment) -> None
     assert row is not None
     assert (row.state, row.step, row.fence) == (State.RUNNING, "fetch_criteria", held.file_request.fence + 1)
     assert (row.attempts, row.dispatches, row.leased_by) == (0, 1, None)
-    assert parts.requests.postpone(row, 1) is None
     entry = parts.requests.history(row.id)[-1]
     assert (entry.kind, entry.step, entry.detail) == (EventKind.HANDED_BACK, "build_items", "service_unavailable")
     with pytest.raises(ClaimLost):
         end(parts, held)
     assert parts.requests.hand_back(held, 0) is None
-    assert parts.requests.postpone(fall_due(parts, row), 1) is not None
+    assert parts.requests.dispatch(fall_due(parts, row), 1) is not None
 
 
 def test_a_request_that_is_handed_back_by_hand_is_pending_again(parts: Deployment) -> None:

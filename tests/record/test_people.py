@@ -50,8 +50,10 @@ def test_many_inserts_of_one_id_make_one_row(parts: Deployment) -> None:
 
 
 def test_a_request_with_a_fault_is_stored_as_failed(parts: Deployment) -> None:
-    """A wrong request leaves a row that says why, and no message is waited for."""
-    row = parts.requests.insert({"id": str(uuid.uuid4())}, scheduled=True, fault=UnknownFileType())
+    """A wrong request leaves a row that says why; whether its requester is to be told is the caller's to say."""
+    told_later = parts.requests.insert({"id": str(uuid.uuid4())}, scheduled=True, fault=UnknownFileType())
+    assert told_later.dispatch_at is not None
+    row = parts.requests.insert({"id": str(uuid.uuid4())}, scheduled=False, fault=UnknownFileType())
     assert (row.state, row.error_code, row.dispatch_at) == (State.FAILED, "unknown_file_type", None)
     assert row.finished_at is not None
     assert told(parts, row) == ["requested", "failed"]

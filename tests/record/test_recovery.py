@@ -54,12 +54,27 @@ def test_a_request_whose_workers_die_again_and_again_fails(parts: Deployment) ->
 
 
 def test_a_ready_file_stays_ready_when_its_telling_kills_every_worker(parts: Deployment) -> None:
-    """Its history says notify_failed, and nothing tries again."""
+    """Its history says notify_failed, and nothing tries again; the telling has attempts of its own."""
     row = set_row(parts, advanced(parts, "tokenize"), attempts=2)
-    taken = parts.requests.recover(lapse(parts, claim(parts, row).file_request))
+    for _ in range(parts.settings.max_attempts):
+        assert row.dispatch_at is not None
+        taken = parts.requests.recover(lapse(parts, claim(parts, row).file_request))
+        assert taken is not None
+        row = taken
+    assert (row.state, row.error_code, row.dispatch_at) == (State.READY, None, None)
+    assert told(parts, row)[-3:] == ["recovered", "recovered", "notify_failed"]
+
+
+def test_who_has_lost_every_worker_is_told_so_though_one_more_is_lost(parts: Deployment) -> None:
+    """The attempts at the file are used up, and those at the telling are not."""
+    row = set_row(parts, advanced(parts, "fetch_criteria"), attempts=2)
+    failed = parts.requests.recover(lapse(parts, claim(parts, row).file_request))
+    assert failed is not None
+    assert failed.error_code == "worker_lost"
+    taken = parts.requests.recover(lapse(parts, claim(parts, failed).file_request))
     assert taken is not None
-    assert (taken.state, taken.error_code, taken.dispatch_at) == (State.READY, None, None)
-    assert told(parts, taken)[-1] == "notify_failed"
+    assert taken.dispatch_at is not None
+    assert told(parts, taken)[-2:] == ["failed", "recovered"]
 
 
 def test_a_handler_that_died_leaves_its_request_pending(parts: Deployment) -> None:
@@ -72,20 +87,55 @@ def test_a_handler_that_died_leaves_its_request_pending(parts: Deployment) -> No
         assert (row.state, row.dispatch_at, row.attempts) == (State.PENDING, None, attempt)
 
 
-def test_postpone_believes_in_the_message_for_longer(parts: Deployment) -> None:
+def test_a_message_is_published_again_by_one(parts: Deployment) -> None:
     """A due request is published again by whoever could postpone it; the fence stays, since nothing has begun."""
-    waiting = end(parts, claim(parts, ask()))
-    assert parts.requests.postpone(waiting, LONG) is None
-    due = fall_due(parts, waiting)
-    answers = at_once([lambda: parts.requests.postpone(due, LONG)] * 6)
+    due = fall_due(parts, end(parts, claim(parts, ask())))
+    answers = at_once([lambda: parts.requests.dispatch(due, LONG)] * 6)
     postponed = [answer for answer in answers if answer is not None]
     assert [(row.fence, row.dispatches, row.attempts) for row in postponed] == [(due.fence, 1, 0)]
     assert told(parts, due)[-1] == "dispatched"
+    assert parts.requests.expedite(postponed[0]) is None
     assert claim(parts, due).step == "build_items"
+
+
+def test_a_message_that_may_still_come_is_believed_in_without_a_trace(parts: Deployment) -> None:
+    """Nothing was published: nothing is counted or told, and only the time has changed."""
+    due = fall_due(parts, end(parts, claim(parts, ask())))
+    before = told(parts, due)
+    parts.requests.postpone([due.id])
+    postponed = now(parts, due)
+    assert (postponed.dispatches, told(parts, due)) == (0, before)
+    assert postponed.dispatch_at is not None
+    assert due.dispatch_at is not None
+    assert postponed.dispatch_at > due.dispatch_at
+
+
+def test_a_message_that_is_known_to_be_lost_is_published_at_once_one_time(parts: Deployment) -> None:
+    """What kills its worker before it can claim must not go round and round."""
+    waiting = end(parts, claim(parts, ask()))
+    answers = at_once([lambda: parts.requests.expedite(waiting)] * 6)
+    expedited = [answer for answer in answers if answer is not None]
+    assert [(row.fence, row.dispatches, row.attempts) for row in expedited] == [(waiting.fence, 1, 0)]
+    assert parts.requests.expedite(expedited[0]) is None
+    held = claim(parts, expedited[0])
+    assert parts.requests.expedite(held.file_request) is None
+
+
+def test_an_owner_that_is_known_to_be_dead_needs_no_lapse(parts: Deployment) -> None:
+    """Its request is taken over at once; not that of another owner, or of the same one's next claim."""
+    held = claim(parts, ask(), "worker 1")
+    assert parts.requests.recover(held.file_request, "worker 2") is None
+    assert parts.requests.recover(held.file_request) is None
+    taken = parts.requests.recover(held.file_request, "worker 1")
+    assert taken is not None
+    assert (taken.attempts, taken.leased_by, told(parts, taken)[-1]) == (1, None, "recovered")
+    assert parts.requests.recover(held.file_request, "worker 1") is None
 
 
 def test_a_request_at_work_is_not_postponed(parts: Deployment) -> None:
     """A claim ends the waiting."""
     due = fall_due(parts, end(parts, claim(parts, ask())))
     claim(parts, due)
-    assert parts.requests.postpone(due, LONG) is None
+    assert parts.requests.dispatch(due, LONG) is None
+    parts.requests.postpone([due.id])
+    assert now(parts, due).dispatch_at is None

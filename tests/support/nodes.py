@@ -8,7 +8,8 @@ from typing import Any
 import celery
 from pytest_celery import CeleryTestContainer, CeleryTestSetup
 
-from bgtasks.stack import Process, Stack
+from bgtasks.stack import Process
+from tests.support.brokers import Broker
 
 
 class ProcessContainer(CeleryTestContainer):  # type: ignore[misc]
@@ -83,8 +84,11 @@ class Setup(CeleryTestSetup):  # type: ignore[misc]
         return bool(super().ready(ping=ping, control=control, docker=True))
 
 
-def broker_container(stack: Stack) -> ProcessContainer:
-    """A Valkey server: broker, and result backend on its second database."""
-    process = stack.start_broker()
-    url = stack.env["CELERY_BROKER_URL"]
-    return ProcessContainer(process, {"url": url, "host_url": url})
+class BrokerContainer(ProcessContainer):
+    """The broker's server, which others may share: whoever started it ends it."""
+
+    def __init__(self, broker: Broker) -> None:
+        super().__init__(broker.process, {"url": broker.url, "host_url": broker.url})
+
+    def teardown(self) -> None:
+        """Nothing is ended here."""

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 from celery.result import AsyncResult
+from sqlalchemy import select
 
-from bgtasks import publishing, registry, results, sweeps, toolbox
-from bgtasks.canvas import QUEUE
+from bgtasks import publishing, queues, registry, results, sweeps, toolbox
 from bgtasks.deployment import Deployment
 from bgtasks.errors import RequestFailed
-from bgtasks.models import FileRequest
+from bgtasks.models import Event, FileRequest
+from bgtasks.queues import QUEUE, queue_of
 from bgtasks.states import State
 from tests.record.moves import advanced, claim, end, fall_due, lapse, now, set_row, told, wait_for
 from tests.support.file_types import Numbers
@@ -33,9 +34,30 @@ def published(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return steps
 
 
+@pytest.fixture(autouse=True)
+def _empty_queue(parts: Deployment) -> None:
+    """Other tests' messages are nobody's; the broker in memory is the whole process's."""
+    lose_messages(parts)
+
+
+def lose_messages(parts: Deployment) -> None:
+    """The broker is restarted, and has lost what it had."""
+    with parts.app.connection_for_write() as connection:
+        connection.channel().queue_purge(queue_of("numbers"))
+
+
 def waiting(parts: Deployment) -> FileRequest:
     """A request whose next step is due, and whose message never came."""
     return fall_due(parts, end(parts, claim(parts, advanced(parts, "fetch_criteria"))))
+
+
+def aged(parts: Deployment, seen: FileRequest, seconds: float) -> FileRequest:
+    """The row, after it has waited for so much longer."""
+    with parts.database.writing() as session:
+        for entry in session.scalars(select(Event).where(Event.request_id == seen.id)):
+            entry.at -= timedelta(seconds=seconds)
+    assert seen.dispatch_at is not None
+    return set_row(parts, seen, dispatch_at=seen.dispatch_at - timedelta(seconds=seconds))
 
 
 def test_a_lost_message_is_published_again(parts: Deployment, published: list[str]) -> None:
@@ -50,10 +72,11 @@ def test_a_lost_message_is_published_again(parts: Deployment, published: list[st
 
 
 def test_each_time_the_message_is_believed_in_for_longer(parts: Deployment, published: list[str]) -> None:
-    """Up to eight times the patience: a long queue is not filled with copies."""
+    """Up to eight times the patience."""
     row, waits = waiting(parts), []
     for _ in range(6):
         row = fall_due(parts, row)
+        lose_messages(parts)
         sweeps.dispatch()
         before, row = row, now(parts, row)
         assert row.dispatch_at is not None
@@ -61,6 +84,85 @@ def test_each_time_the_message_is_believed_in_for_longer(parts: Deployment, publ
         waits.append(round((row.dispatch_at - before.dispatch_at).total_seconds() / parts.settings.patience, 1))
     assert waits == pytest.approx([1, 2, 4, 8, 8, 8], abs=0.1)
     assert len(published) == 6
+
+
+def test_a_long_queue_is_not_filled_with_copies(parts: Deployment, published: list[str]) -> None:
+    """While messages wait in the queue, ours may be among them; after eight times the patience it is not."""
+    patience = parts.settings.patience
+    row = toolbox.add_request({}, "numbers", schedule=True)
+    published.clear()
+    for _ in range(7):
+        row = aged(parts, row, patience)
+        sweeps.dispatch()
+        row = now(parts, row)
+        assert (published, row.dispatches) == ([], 0)
+        assert row.dispatch_at is not None
+        assert row.dispatch_at > datetime.now(UTC) + timedelta(seconds=patience * 0.9)
+    aged(parts, row, patience)
+    sweeps.dispatch()
+    sweeps.dispatch()
+    assert published == ["fetch_criteria #0"]
+    assert now(parts, row).dispatches == 1
+
+
+def test_what_an_empty_queue_has_lost_is_published_sooner(parts: Deployment, published: list[str]) -> None:
+    """After a tenth of the patience; later each time, since it may be in a worker's hands already."""
+    tenth = parts.settings.patience / 10
+    row = toolbox.add_request({}, "numbers", schedule=True)
+    published.clear()
+    aged(parts, row, tenth + 1)
+    sweeps.dispatch()
+    assert published == []  # it is in the queue
+
+    lose_messages(parts)
+    sweeps.dispatch()
+    assert published == ["fetch_criteria #0"]
+    lose_messages(parts)
+    sweeps.dispatch()
+    aged(parts, now(parts, row), tenth + 1)
+    sweeps.dispatch()
+    assert published == ["fetch_criteria #0"]  # twice as long, this time
+    aged(parts, now(parts, row), tenth + 1)
+    sweeps.dispatch()
+    assert published == ["fetch_criteria #0"] * 2
+
+
+def test_what_was_handed_back_waits_for_its_time(parts: Deployment, published: list[str]) -> None:
+    """No message is in a queue, however long or short that is: it is published when its back-off is over."""
+    held = claim(parts, advanced(parts, "fetch_criteria"))
+    row = parts.requests.hand_back(held, 50, "service_unavailable")
+    assert row is not None
+    row = aged(parts, row, 49)
+    sweeps.dispatch()
+    assert published == []
+    toolbox.add_request({}, "numbers", schedule=True)  # and the queue is not empty
+    published.clear()
+    aged(parts, row, 2)
+    sweeps.dispatch()
+    assert published == [f"build_items #{row.fence}"]
+
+
+def test_a_broker_that_can_not_count_is_believed_in_until_the_time_is_over(
+    parts: Deployment, published: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither sooner nor later."""
+    monkeypatch.setattr(queues, "length", lambda *_: None)
+    row = aged(parts, advanced(parts, "fetch_criteria"), parts.settings.patience - 5)
+    sweeps.dispatch()
+    assert published == []
+    aged(parts, row, 10)
+    sweeps.dispatch()
+    assert published == ["build_items #1"]
+
+
+def test_a_broker_that_goes_away_ends_the_sweep(parts: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each publication would wait for it; the others stay due, and nothing is counted for them."""
+    rows = [waiting(parts) for _ in range(3)]
+    tried: list[str] = []
+    monkeypatch.setattr(publishing, "publish", lambda row: bool(tried.append(row.id)))
+    sweeps.dispatch()
+    assert len(tried) == 1
+    assert sorted(now(parts, row).dispatches for row in rows) == [0, 0, 1]
 
 
 def test_what_is_not_due_is_left_alone(parts: Deployment, published: list[str]) -> None:
@@ -95,6 +197,7 @@ def test_what_nobody_ever_starts_is_given_up(parts: Deployment, published: list[
     for row in (old, begun, by_hand):
         set_row(parts, row, requested_at=long_ago)
     fall_due(parts, old)
+    lose_messages(parts)
     sweeps.dispatch()
     sweeps.dispatch()
     given_up = now(parts, old)
@@ -103,6 +206,38 @@ def test_what_nobody_ever_starts_is_given_up(parts: Deployment, published: list[
     assert [now(parts, row).state for row in (begun, by_hand)] == [State.RUNNING, State.PENDING]
     with pytest.raises(RequestFailed, match="Nobody was there"):
         AsyncResult(old.id, app=parts.app).get(timeout=5)
+
+
+def test_a_request_whose_type_has_lost_its_step_has_failed(parts: Deployment, published: list[str]) -> None:
+    """A deployment may take a step away under a request: it must not stay "running" for ever."""
+
+    @registry.register
+    class Shortened(Numbers):
+        file_type = "shortened"
+        steps = ("fetch_criteria", "write_bytes", "attach", "notify")
+
+    row = fall_due(parts, set_row(parts, waiting(parts), file_type="shortened", step="scan"))
+    sweeps.dispatch()
+    after = now(parts, row)
+    assert (after.state, after.error_code) == (State.FAILED, "improperly_configured")
+    assert published == [f"notify #{row.fence}"]
+
+
+def test_a_type_that_tells_nobody_leaves_nothing_to_do(parts: Deployment, published: list[str]) -> None:
+    """A request of a type without the step ``notify`` that was given up or lost waits for nothing."""
+
+    @registry.register
+    class Silent(Numbers):
+        file_type = "silent"
+        steps = ("fetch_criteria", "build_items", "write_bytes", "attach")
+
+    row = set_row(parts, claim(parts, advanced(parts, "fetch_criteria")).file_request, attempts=2, file_type="silent")
+    lapse(parts, row)
+    sweeps.recover()
+    fall_due(parts, now(parts, row))
+    sweeps.dispatch()
+    after = now(parts, row)
+    assert (after.state, after.dispatch_at, published) == (State.FAILED, None, [])
 
 
 def test_a_dead_workers_step_is_published_again(parts: Deployment, published: list[str]) -> None:
@@ -131,13 +266,17 @@ def test_whoever_waits_is_told_of_a_worker_that_is_lost_again_and_again(
 
 
 def test_a_notification_that_kills_its_worker_is_given_up(parts: Deployment, published: list[str]) -> None:
-    """The file stays ready, and nothing is published or announced any more."""
-    row = set_row(parts, claim(parts, advanced(parts, "tokenize")).file_request, attempts=2)
-    lapse(parts, row)
-    sweeps.recover()
+    """After as many attempts of its own; the file stays ready, and nothing is published or announced any more."""
+    row = advanced(parts, "tokenize")
+    for _ in range(parts.settings.max_attempts):
+        lapse(parts, claim(parts, now(parts, row)).file_request)
+        sweeps.recover()
+    assert len(published) == parts.settings.max_attempts - 1
+    published.clear()
     sweeps.dispatch()
     assert published == []
-    assert now(parts, row).state == State.READY
+    assert (now(parts, row).state, now(parts, row).dispatch_at) == (State.READY, None)
+    assert told(parts, row)[-1] == "notify_failed"
     assert AsyncResult(row.id, app=parts.app).state == "PENDING"
 
 
@@ -176,10 +315,10 @@ def test_one_requests_fault_keeps_no_other_waiting(
     assert caplog.text.count("can't be published") == 2
 
 
-def test_both_sweeps_are_scheduled_in_our_queue_and_expire() -> None:
+def test_the_sweeps_are_scheduled_in_our_queue_and_expire() -> None:
     """They neither wait behind exports nor pile up."""
     entries = sweeps.schedule()
-    assert {entry["task"] for entry in entries.values()} == {"bgtasks.dispatch", "bgtasks.recover"}
+    assert {entry["task"] for entry in entries.values()} == {"bgtasks.dispatch", "bgtasks.recover", "bgtasks.clean"}
     for entry in entries.values():
         assert entry["options"] == {"queue": QUEUE, "expires": entry["schedule"]}
 

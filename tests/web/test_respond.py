@@ -18,7 +18,7 @@ from werkzeug.wrappers import Request, Response
 from bgtasks import canvas, registry, toolbox
 from bgtasks.criteria import QueryCriteria
 from bgtasks.deployment import Deployment
-from bgtasks.errors import InvalidCriteria, TooManyRows, UnknownFormat
+from bgtasks.errors import InvalidCriteria, TooManyActive, TooManyRows, UnknownFileType, UnknownFormat
 from bgtasks.file_types import Dataset, FileType
 from bgtasks.formats.xlsx import Xlsx
 from bgtasks.states import State
@@ -240,6 +240,65 @@ def test_the_promise_is_a_page_or_json(parts: Deployment, accept: str | None, ki
     else:
         assert "&lt;b&gt;Numbers&lt;/b&gt; &amp; {{ more }}" in text
         assert "<b>" not in text
+
+
+class Alike(Numbers):
+    """Made once while it is fresh, and one at a time."""
+
+    file_type = "alike"
+    coalesce = True
+    max_active_per_requester = 1
+    notifiers = ()
+
+
+@ON_SQLITE
+def test_who_asks_twice_is_shown_the_first(parts: Deployment) -> None:
+    """The second click publishes nothing, and the page says how the first one stands."""
+    registry.register(Alike)
+    scheduled: list[Any] = []
+
+    class Watched(Alike):
+        def get_delayed_context_data(self, **context: Any) -> dict[str, Any]:
+            scheduled.append(context["schedule"])
+            return super().get_delayed_context_data(**context)
+
+    texts = [body(Watched().respond_to(asking())[1]).decode() for _ in range(2)]
+    assert texts[0] == texts[1]
+    assert "is being made" in texts[0]
+    with parts.database.reading() as session:
+        row = session.scalars(select(toolbox.FileRequest)).one()
+    assert registry.dispatch(row.id)
+    page = Watched().respond_to(asking())[1]
+    assert page.status_code == 202
+    text = page.get_data(as_text=True)
+    assert "Your file is ready" in text
+    assert f"The mail to {REQUESTER} has its link" in text
+    answer = Watched().respond_to(asking(headers={"Accept": "application/json"}))[1]
+    assert json.loads(answer.get_data()) == {"id": row.id, "state": "ready"}
+    assert scheduled == [True, None, None, None]
+
+
+@ON_SQLITE
+def test_who_asks_for_too_much_is_told_when_to_come_back(parts: Deployment) -> None:
+    """The view gets an error with all that a 429 needs, and nothing is stored."""
+    registry.register(Alike)
+    Alike().respond_to(asking(query_string={"count": "1"}))
+    with pytest.raises(TooManyActive) as refused:
+        Alike().respond_to(asking(query_string={"count": "2"}))
+    assert (refused.value.limit, refused.value.retry_after) == (1, 60)
+    with parts.database.reading() as session:
+        assert len(session.scalars(select(toolbox.FileRequest)).all()) == 1
+
+
+@ON_SQLITE
+def test_a_type_that_is_not_registered_stores_nothing(parts: Deployment) -> None:
+    """No worker could make its file."""
+    unregistered = type("Unregistered", (Numbers,), {"file_type": "unregistered"})
+    with pytest.raises(UnknownFileType, match="unregistered"):
+        unregistered().respond_to(asking())
+    assert not list(toolbox.FileRequest.to_handle())
+    with parts.database.reading() as session:
+        assert session.scalars(select(toolbox.FileRequest)).all() == []
 
 
 @ON_SQLITE

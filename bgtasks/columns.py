@@ -1,0 +1,110 @@
+"""The columns of a new request, from what a caller says of it; and what is wrong with them."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+from bgtasks.claims import request_id
+from bgtasks.criteria import dump
+from bgtasks.filenames import safe
+
+#: The columns of an index: PostgreSQL takes no entry over 2,704 bytes, and these three share one.
+INDEXED = ("requester", "file_type", "idempotency_key")
+LONGEST = 800  # bytes
+
+_ADDRESS = re.compile(r"[^@\s\x00-\x1f\x7f<>,;]+@[^@\s\x00-\x1f\x7f<>,;]+")
+#: In place of criteria that JSON can't express.
+_NO_JSON = object()
+
+
+def columns_of(
+    criteria: Any = "",
+    file_type: str = "",
+    requester: Any = None,
+    content_type: str = "",
+    description: str = "",
+    language: str | None = None,
+    tz: str | None = None,
+    *,
+    format: str = "",
+    filename: str | None = None,
+    requester_email: str | None = None,
+    idempotency_key: Any = None,
+    id: str | None = None,
+) -> dict[str, Any]:
+    """The columns of a new request, from what a caller says of it. Raises: InvalidRequestId."""
+    requester = None if requester is None else str(requester)
+    address = str(requester_email or requester or "")
+    return {
+        "id": request_id(id or uuid.uuid4()),
+        "criteria": _dumped(criteria),
+        "file_type": file_type,
+        "requester": requester,
+        "requester_email": address if _ADDRESS.fullmatch(address) else None,
+        "content_type": content_type,
+        "description": description,
+        "language": language,
+        "timezone": tz,
+        "format": format,
+        "filename": safe(str(filename)) if filename else "",
+        "idempotency_key": None if idempotency_key in (None, "") else str(idempotency_key),
+    }
+
+
+def _dumped(criteria: Any) -> Any:
+    try:
+        return dump(criteria)
+    except (ValueError, RecursionError):  # pydantic's errors are ValueErrors
+        return _NO_JSON
+
+
+def faults_in(columns: dict[str, Any], most: int | None) -> dict[str, list[str]]:
+    """What can't be stored, by column.
+
+    :param most: the largest size of the criteria, in bytes of JSON.
+    """
+    faults = {
+        name: _fault_in_criteria(value, most) if name == "criteria" else _fault_in_text(name, value)
+        for name, value in columns.items()
+    }
+    return {name: [fault] for name, fault in faults.items() if fault}
+
+
+def _fault_in_criteria(criteria: Any, most: int | None) -> str | None:
+    if criteria is _NO_JSON:
+        return "can't be written as JSON, or are nested too deeply"
+    if not all(map(_is_text, _texts(criteria))):
+        return "has a character that no text has"
+    size = len(json.dumps(criteria))
+    if most is not None and size > most:
+        return f"are too big: {size:,} bytes, where {most:,} are the most"
+    return None
+
+
+def _fault_in_text(name: str, value: Any) -> str | None:
+    if not isinstance(value, str | None):
+        return "must be a text"
+    if not _is_text(value or ""):
+        return "has a character that no text has"
+    if name in INDEXED and len((value or "").encode()) > LONGEST:
+        return f"is longer than {LONGEST} bytes"
+    return None
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a JSON value, the keys too."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in itertools.chain(value, value.values() if isinstance(value, dict) else ()):
+            yield from _texts(part)
+
+
+def _is_text(text: str) -> bool:
+    """No database keeps NUL, or halves of characters, as text."""
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)

@@ -1,0 +1,65 @@
+"""How much one run of a command or a sweep may do: for so long, so many things, with pauses between them."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from bgtasks import stopping
+
+#: Seconds after which a pause looks whether the process was told to stop.
+NAP = 0.1
+
+Thing = TypeVar("Thing")
+
+
+class Pace:
+    """The bounds of one run. It ends between two things, also when the process is told to stop (``stopping``).
+
+    :param timeout: seconds after which no other thing is begun.
+    :param sleep: seconds between two things.
+    :param items: how many things there may be; who handles them counts them.
+    """
+
+    def __init__(self, timeout: float | None = None, sleep: float = 0.0, items: int | None = None) -> None:
+        self.is_bounded = timeout is not None or items is not None
+        self._deadline = None if timeout is None else time.monotonic() + timeout
+        self._sleep, self._left = sleep, items
+        self._has_begun = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no other thing may be begun."""
+        return (self._left is not None and self._left <= 0) or self._is_late() or stopping.asked()
+
+    def count(self, things: int = 1) -> None:
+        """So many were handled."""
+        if self._left is not None:
+            self._left -= things
+
+    def each(self, things: Iterable[Thing]) -> Iterator[Thing]:
+        """One at a time, until the run is over; with a pause before each but the first of the run."""
+        rest = iter(things)
+        while not self.is_over and (thing := next(rest, None)) is not None:
+            self._pause()
+            if not self.is_over:
+                yield thing
+
+    def batches(self, things: Iterable[Thing], size: int) -> Iterator[list[Thing]]:
+        """The same for what is looked at by the batch: never more at once than may still be counted."""
+        rest = iter(things)
+        yield from self.each(iter(lambda: list(itertools.islice(rest, self._at_most(size))), []))
+
+    def _at_most(self, size: int) -> int:
+        return size if self._left is None else min(size, self._left)
+
+    def _is_late(self) -> bool:
+        return self._deadline is not None and time.monotonic() >= self._deadline
+
+    def _pause(self) -> None:
+        ends = time.monotonic() + (self._sleep if self._has_begun else 0.0)
+        self._has_begun = True
+        while not self.is_over and (left := ends - time.monotonic()) > 0:
+            time.sleep(min(left, NAP))
