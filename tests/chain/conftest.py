@@ -23,7 +23,9 @@ from bgtasks.deployment import Deployment
 from bgtasks.stack import Mailbox, Stack
 from tasks.flights import Flights
 from tests.conftest import BASE_URL, KEY
-from tests.support.nodes import ProcessContainer, Setup, broker_container
+from tests.support import brokers
+from tests.support.brokers import Broker
+from tests.support.nodes import BrokerContainer, ProcessContainer, Setup
 
 ROOT = Path(celeryconfig.__file__).parent
 
@@ -51,17 +53,23 @@ def worker_arguments() -> tuple[str, ...]:
 
 
 @pytest.fixture
-def celery_broker_cluster(stack: Stack) -> CeleryBrokerCluster:
-    """One Valkey server."""
-    return CeleryBrokerCluster(CeleryTestBroker(broker_container(stack)))
+def broker(request: pytest.FixtureRequest, stack: Stack) -> Broker:
+    """A Valkey server; or what ``on_every_broker`` says."""
+    return brokers.start(request, stack)
+
+
+@pytest.fixture
+def celery_broker_cluster(broker: Broker) -> CeleryBrokerCluster:
+    """The broker."""
+    return CeleryBrokerCluster(CeleryTestBroker(BrokerContainer(broker)))
 
 
 @pytest.fixture
 def celery_backend_cluster(celery_broker_cluster: CeleryBrokerCluster, stack: Stack) -> CeleryBackendCluster:
-    """The same server's second database."""
+    """A Valkey server's second database."""
     url = stack.env["CELERY_RESULT_BACKEND"]
-    process = celery_broker_cluster[0].container.process
-    return CeleryBackendCluster(CeleryTestBackend(ProcessContainer(process, {"url": url, "host_url": url})))
+    (valkey,) = (process for process in stack.processes if process.name == "valkey")
+    return CeleryBackendCluster(CeleryTestBackend(ProcessContainer(valkey, {"url": url, "host_url": url})))
 
 
 @pytest.fixture

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import io
 import re
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Any
 
 import pytest
 import redis
 from openpyxl import load_workbook
-from sqlalchemy import insert
 from werkzeug.test import Client
 
 from bgtasks import database, request_file, toolbox
@@ -21,7 +19,8 @@ from bgtasks.models import FileRequest
 from bgtasks.stack import Mailbox, Stack, wait_for
 from bgtasks.states import EventKind, State
 from bgtasks.wsgi import Application
-from tasks.flights import flights, metadata
+from tests.support.brokers import on_every_broker
+from tests.support.flights import FLIGHTS, as_csv, fill
 from tests.support.nodes import Setup
 
 REQUESTER = "quite.private@example.com"
@@ -30,48 +29,13 @@ STEPS = ["fetch_criteria", "build_items", "write_bytes", "attach", "tokenize", "
 WAIT = 60.0  # seconds
 
 
-def flight(number: int) -> dict[str, Any]:
-    """A row of the table: half of them are of the carrier that is asked for."""
-    return {
-        "date": date(2013, 4, 1) + timedelta(days=number % 30),
-        "carrier": ("ZQ", "UA")[number % 2],
-        "flight": number,
-        "tailnum": ("=cmd|x", 'Ü,"码', None, "N7 45")[number // 2 % 4],
-        "origin": "JFK",
-        "dest": "LAX",
-        "sched_dep_time": 515,
-        "dep_time": 517 if number % 3 else None,
-        "dep_delay": -2,
-        "sched_arr_time": 819,
-        "arr_time": None,
-        "arr_delay": None,
-        "air_time": 227,
-        "distance": 2475,
-        "time_hour": datetime(2013, 4, 1, 10, tzinfo=UTC) + timedelta(hours=number),
-    }
-
-
-FLIGHTS = [flight(number) for number in range(5000)]
 ASKED_FOR = [row for row in FLIGHTS if row["carrier"] == "ZQ" and date(2013, 4, 5) <= row["date"] <= date(2013, 4, 27)]
-
-
-def as_csv(rows: list[dict[str, Any]]) -> bytes:
-    """What the file must be, written independently of the library."""
-    page = io.StringIO(newline="")
-    writer = csv.writer(page)
-    writer.writerow(rows[0])
-    for row in rows:
-        neutralised = "'" + row["tailnum"] if (row["tailnum"] or "").startswith("=") else row["tailnum"]
-        writer.writerow({**row, "tailnum": neutralised, "time_hour": row["time_hour"].isoformat(" ")}.values())
-    return page.getvalue().encode()
 
 
 @pytest.fixture
 def table(parts: Deployment) -> None:
     """The flights, in the record's own database."""
-    metadata.create_all(database.current().engine)
-    with database.current().writing() as session:
-        session.execute(insert(flights), FLIGHTS)
+    fill(database.current())
 
 
 def told(parts: Deployment, request_id: str) -> FileRequest:
@@ -89,6 +53,7 @@ def link_in(mail: Any) -> str:
     return found[1]
 
 
+@on_every_broker
 @pytest.mark.usefixtures("table")
 def test_an_export_end_to_end(parts: Deployment, mailbox: Mailbox) -> None:
     """The result, the row, the history, the mail and the download all speak of the one right file."""

@@ -27,9 +27,10 @@ def test_a_worker_publishes_patiently_and_a_web_process_gives_up(celery_setup: S
     """The same configuration in both; a worker that gave up would leave the rest of its chain to the sweep."""
     (worker,) = celery_setup.app.control.inspect(timeout=1).conf().values()
     assert worker["task_publish_retry_policy"]["max_retries"] == 30
-    assert worker["broker_transport_options"].keys() == {"queue_order_strategy", "socket_connect_timeout"}
-    assert celery_setup.app.conf.task_publish_retry_policy == {"max_retries": 1}
-    assert celery_setup.app.conf.broker_transport_options["socket_timeout"] == 0.5
+    kept = {"queue_order_strategy", "socket_connect_timeout", "confirm_publish"}
+    assert worker["broker_transport_options"].keys() == kept
+    assert celery_setup.app.conf.task_publish_retry_policy["max_retries"] == 1
+    assert celery_setup.app.conf.broker_transport_options["socket_timeout"] == 0.4
 
 
 class TestOneQueue:

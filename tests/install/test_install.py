@@ -20,13 +20,15 @@ from sqlalchemy.engine import make_url
 import bgtasks
 from bgtasks.stack import Mailbox, Stack, free_port
 from tests.conftest import KEY
+from tests.support import brokers
+from tests.support.brokers import Broker
 
 SHOP = Path(__file__).parent.parent / "projects" / "shop"
 
 
 @pytest.fixture
 def shop(database_url: str, mailbox: Mailbox, tmp_path: Path) -> Iterator[Stack]:
-    """The application's processes, with a broker of their own."""
+    """The application's processes."""
     env = {
         "SHOP_DATABASE_URL": database_url,
         "SHOP_FILES": str(tmp_path / "files"),
@@ -36,9 +38,14 @@ def shop(database_url: str, mailbox: Mailbox, tmp_path: Path) -> Iterator[Stack]
     }
     (tmp_path / "var").mkdir()
     made = Stack(SHOP, tmp_path / "var", env, app="shop.celery")
-    made.start_broker()
     yield made
     made.stop()
+
+
+@pytest.fixture
+def broker(request: pytest.FixtureRequest, shop: Stack) -> Broker:
+    """A broker of their own."""
+    return brokers.start(request, shop)
 
 
 def run(shop: Stack, *command: str) -> str:
@@ -56,6 +63,12 @@ def run(shop: Stack, *command: str) -> str:
     return done.stdout
 
 
+@pytest.mark.usefixtures("broker")
+@pytest.mark.parametrize(
+    ("database_url", "broker"),
+    [("sqlite", "valkey"), ("postgresql", "valkey"), ("sqlite", "rabbitmq")],
+    indirect=True,
+)
 def test_an_application_with_everything_of_its_own(shop: Stack, mailbox: Mailbox, database_url: str) -> None:
     """Its migrations and ours live side by side, its worker makes files, its web process serves them."""
     run(shop, "-m", "alembic", "upgrade", "head")
@@ -70,7 +83,7 @@ def test_an_application_with_everything_of_its_own(shop: Stack, mailbox: Mailbox
     assert seen["status"] == 200
     assert seen["text"] == "id,amount\r\n1,12.00\r\n"
     assert seen["types"] == ["orders"]
-    assert seen["beat"] == ["bgtasks-dispatch", "bgtasks-recover", "stocktaking"]
+    assert seen["beat"] == ["bgtasks-clean", "bgtasks-dispatch", "bgtasks-recover", "stocktaking"]
     assert seen["own"] == "all there"
 
     with _download(shop, seen["path"], "ada@example.com") as answer:
@@ -104,7 +117,7 @@ def test_install_adds_and_takes_nothing_away(configured_first: bool) -> None:
     bgtasks.install(app, file_types=["own.exports"])
     assert app.conf.imports == ("own.more", "bgtasks.entry", "bgtasks.steps", "bgtasks.sweeps", "own.exports")
     assert app.conf.include == ["own.tasks"]
-    assert set(app.conf.beat_schedule) == {"own", "bgtasks-dispatch", "bgtasks-recover"}
+    assert set(app.conf.beat_schedule) == {"own", "bgtasks-clean", "bgtasks-dispatch", "bgtasks-recover"}
 
 
 def test_an_entry_of_the_applications_own_wins() -> None:
