@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: help demo dev test check bench format constraints clean
+.PHONY: help demo dev test check bench chaos format constraints clean
 .DEFAULT_GOAL := help
 
 help:  ## List the targets
@@ -28,6 +28,9 @@ check: $(READY)  ## Formatting, lint, types, import layers, file lengths
 
 bench: $(READY)  ## Peak memory of a worker child that writes 1,000,000 rows
 	$(BIN)/python -m tests.bench.memory
+
+chaos: $(READY)  ## 200 requests, while workers are killed and the broker forgets; ARGS="--help" has more
+	$(BIN)/python -m tests.chaos $(ARGS)
 
 format: $(READY)  ## Let ruff format and mend what it can
 	$(BIN)/ruff format .
