@@ -6,10 +6,12 @@ import logging
 
 from kombu import exceptions
 
-from bgtasks import registry
+from bgtasks import registry, stopping
 from bgtasks.claims import Claim
 from bgtasks.models import FileRequest
 
+#: How a message is published whose process shall end soon: kombu's policy.
+HASTILY = {"max_retries": 1}
 #: The broker can't be reached. (A virtual host that does not exist is no OperationalError.)
 AWAY = (exceptions.OperationalError, exceptions.ConnectionError)
 
@@ -28,7 +30,8 @@ def publish(file_request: FileRequest) -> bool:
         logger.warning("%r has no step that is left to do: has its type lost one?", Claim.of(file_request))
         return True
     try:
-        links.apply_async()
+        # A worker that is told to stop has no time to be patient, and what it hands over is due at once.
+        links.apply_async(**({"retry_policy": HASTILY} if stopping.asked() else {}))
     except AWAY:
         logger.warning("%r: the broker does not take its next step; it is dispatched later", Claim.of(file_request))
         return False

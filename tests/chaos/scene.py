@@ -39,6 +39,8 @@ AIMED = 0.7
 FEW = 4
 #: Seconds after which the mail server answers that it has taken a mail: who asked may be dead by then.
 THOUGHT = 0.3
+#: Seconds that a worker which was asked to end may take: a child of it may just be patient with a broker that is away.
+ENDING = 60.0
 #: A worker's last words where one of its children was killed before the worker was ready: Celery's way.
 STILLBORN = "Could not start worker processes"
 
@@ -111,7 +113,7 @@ class Scene:
         end()
         self.timeline.after(seconds, lambda: self._bring_up(process))
 
-    def _bring_up(self, process: Process, patience: float = 30) -> None:
+    def _bring_up(self, process: Process, patience: float = ENDING) -> None:
         if process.name not in self.down:  # it is up again already
             return
         if process.running and patience > 0:  # it was asked to end, and takes its time
