@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, update
+from sqlalchemy import ColumnElement, tuple_, update
 
 from bgtasks.database import later
 from bgtasks.errors import BgtasksError, ImproperlyConfigured
@@ -22,10 +22,12 @@ class Sweeping(Writer):
         again = {"dispatch_at": later(delay), "dispatches": FileRequest.dispatches + 1}
         return self._change(seen.id, *_waits_as(seen), values=again, events=(EventKind.DISPATCHED,))
 
-    def postpone(self, request_ids: Sequence[str]) -> None:
+    def postpone(self, seen: Sequence[FileRequest]) -> None:
         """Believe in messages that may still be in their queues for a while more: nothing is published or counted."""
+        # A row that was handed back meanwhile has another fence, and no message.
+        same = tuple_(FileRequest.id, FileRequest.fence).in_([(row.id, row.fence) for row in seen])
         due = FileRequest.leased_by.is_(None), FileRequest.dispatch_at <= later()
-        waiting = update(FileRequest).where(FileRequest.id.in_(request_ids), *due).values(self._waiting(True))
+        waiting = update(FileRequest).where(same, *due).values(self._waiting(True))
         with self._database.writing() as session:
             session.execute(waiting, execution_options={"synchronize_session": False})
 

@@ -38,14 +38,14 @@ def dispatch() -> None:
             return  # the broker is away: each of the others would only wait for it as well
 
 
-def _sorted(parts: Deployment, lengths: Lengths) -> tuple[list[Waiting], list[str]]:
-    """What has lost its message; and the ids of what is due, and still has its message in a queue."""
+def _sorted(parts: Deployment, lengths: Lengths) -> tuple[list[Waiting], list[FileRequest]]:
+    """What has lost its message; and what is due, and may still have its message in a queue."""
     lost, queued = [], []
     for waiting in (*finding.due(), *_missed(parts, lengths)):
         if _is_lost(parts, waiting, lengths):
             lost.append(waiting)
         elif waiting.is_due:
-            queued.append(waiting.row.id)
+            queued.append(waiting.row)
     return lost, queued
 
 

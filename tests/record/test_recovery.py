@@ -102,12 +102,22 @@ def test_a_message_that_may_still_come_is_believed_in_without_a_trace(parts: Dep
     """Nothing was published: nothing is counted or told, and only the time has changed."""
     due = fall_due(parts, end(parts, claim(parts, ask())))
     before = told(parts, due)
-    parts.requests.postpone([due.id])
+    parts.requests.postpone([due])
     postponed = now(parts, due)
     assert (postponed.dispatches, told(parts, due)) == (0, before)
     assert postponed.dispatch_at is not None
     assert due.dispatch_at is not None
     assert postponed.dispatch_at > due.dispatch_at
+
+
+def test_a_row_that_was_handed_back_meanwhile_is_not_postponed(parts: Deployment) -> None:
+    """It has no message in any queue: the belief was in that of another fence."""
+    due, other = (fall_due(parts, end(parts, claim(parts, ask()))) for _ in range(2))
+    handed_back = parts.requests.hand_back(claim(parts, due), 0, "stopping")
+    assert handed_back is not None
+    parts.requests.postpone([due, other])
+    assert now(parts, due).dispatch_at == handed_back.dispatch_at
+    assert now(parts, other).dispatch_at != other.dispatch_at
 
 
 def test_a_message_that_is_known_to_be_lost_is_published_at_once_one_time(parts: Deployment) -> None:
@@ -137,5 +147,5 @@ def test_a_request_at_work_is_not_postponed(parts: Deployment) -> None:
     due = fall_due(parts, end(parts, claim(parts, ask())))
     claim(parts, due)
     assert parts.requests.dispatch(due, LONG) is None
-    parts.requests.postpone([due.id])
+    parts.requests.postpone([due])
     assert now(parts, due).dispatch_at is None
