@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from bgtasks import notifiers
 from bgtasks.canvas import following
 from bgtasks.claims import Claim, Held
 from bgtasks.database import later
 from bgtasks.deployment import Deployment
 from bgtasks.errors import ClaimLost
 from bgtasks.models import FileRequest
+from bgtasks.notifiers import Message
 from bgtasks.object_keys import ObjectKey
 from bgtasks.pacing import Pace
 from bgtasks.states import LIVE, State
@@ -42,6 +45,26 @@ LEGAL = {
 }
 
 
+class Killed(BaseException):
+    """The process is no more."""
+
+
+class Post:
+    """A mail server that takes everything; who hands a mail over may not live to note it."""
+
+    channel = "email"
+
+    def __init__(self) -> None:
+        self.kills = False
+        self.taken: defaultdict[str, list[str]] = defaultdict(list)  #: Message-IDs, by what the mails tell
+
+    def send(self, message: Message, recipient: str, message_id: str) -> None:
+        """Take a mail."""
+        self.taken[message.subject].append(message_id)
+        if self.kills:
+            raise Killed
+
+
 class Protocol(RuleBasedStateMachine):
     """One request, a few workers, and messages that are kept for ever, so that any of them may come again."""
 
@@ -55,6 +78,7 @@ class Protocol(RuleBasedStateMachine):
         self.listed: list[ObjectKey] = []
         self.judged: list[ObjectKey] = []
         self.owners = 0
+        self.post, self.killed_telling = Post(), Counter[str]()
         self._publish(self.seen)
 
     def _publish(self, row: FileRequest) -> None:
@@ -158,6 +182,24 @@ class Protocol(RuleBasedStateMachine):
             return self.requests.publish(held, {}, 60, waits=True)
         outcome = {"object_key": held.object_key} if held.step == "write_bytes" else {}
         return self.requests.finish(held, outcome, waits=held.step != "notify")
+
+    @precondition(lambda self: any(held.step == "notify" for held in self.working))
+    @rule(who=WORKERS, killed=RARELY)
+    def tell(self, who: int, killed: bool) -> None:
+        """The requester is told, however late or often; or the teller is killed once the mail server has the mail."""
+        tellers = [held for held in self.working if held.step == "notify"]
+        held = tellers[who % len(tellers)]
+        event, self.post.kills = str(held.file_request.state), killed
+        try:
+            if event == State.READY:
+                self.requests.prolong(held, 60)
+            message = Message(subject=event, text="", html=None, sender="")
+            notifiers.tell(held.file_request, event, [self.post], ["ada@example.com"], lambda: message)
+        except ClaimLost:
+            assert not self._is_current(held)
+        except Killed:
+            self.working.remove(held)
+            self.killed_telling[event] += 1
 
     @precondition(lambda self: self.working)
     @rule(who=WORKERS, really=RARELY)
@@ -304,6 +346,13 @@ class Protocol(RuleBasedStateMachine):
         self.the_row_is_sound()
         self.clean()
         assert {key.text for key in self._objects()} <= {self._row().object_key}
+
+    @invariant()
+    def nobody_is_told_twice(self) -> None:
+        """One mail for one recipient and event; a copy more only after a kill between its acceptance and its note."""
+        for event, taken in self.post.taken.items():
+            assert len(set(taken)) == 1
+            assert len(taken) <= 1 + self.killed_telling[event]
 
     @staticmethod
     def _writes(call: Any) -> bool:
