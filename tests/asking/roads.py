@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pydantic import BaseModel, Field
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request
 
@@ -119,3 +119,9 @@ def ready(parts: Deployment, row: FileRequest, max_age: float | None = LONG) -> 
 def failed(parts: Deployment, row: FileRequest) -> FileRequest:
     """The request, after its first step has failed."""
     return parts.requests.fail(claim(parts, row), "internal_error", "No.", waits=False)
+
+
+def somebody_waits(parts: Deployment) -> bool:
+    """Whether a transaction on PostgreSQL waits for another one's lock."""
+    with parts.database.reading() as session:
+        return bool(session.scalar(text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")))

@@ -17,7 +17,7 @@ from bgtasks.deployment import Deployment
 from bgtasks.errors import RequestFailed
 from bgtasks.models import FileRequest
 from bgtasks.states import State
-from tests.asking.roads import ADA, BOB, ROADS, Road, by_task, by_toolbox, by_view, count, failed, ready
+from tests.asking.roads import ADA, BOB, ROADS, Road, by_task, by_toolbox, by_view, count, failed, ready, somebody_waits
 from tests.record.moves import at_once, now, told, wait_for
 from tests.support.file_types import Numbers
 
@@ -223,15 +223,10 @@ def test_a_commit_that_comes_late_decides(
         waiting = threading.Thread(target=ask)
         waiting.start()
         if engine.dialect.name == "postgresql":
-            wait_for(lambda: _is_waiting(parts))
+            wait_for(lambda: somebody_waits(parts))
         assert answers == []
         session.commit() if commits else session.rollback()
     waiting.join()
     assert (answers[0].id == first.id) is commits
     assert published == [answers[0].id]
     assert now(parts, answers[0]).state == State.PENDING
-
-
-def _is_waiting(parts: Deployment) -> bool:
-    with parts.database.reading() as session:
-        return bool(session.scalar(text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")))

@@ -34,6 +34,7 @@ from tests.asking.roads import (
     failed,
     ready,
     register,
+    somebody_waits,
 )
 from tests.record.moves import at_once, claim, set_row, told, wait_for
 from tests.support.file_types import Numbers
@@ -214,17 +215,12 @@ def test_a_commit_that_comes_late_takes_its_room(
         waiting = threading.Thread(target=ask)
         waiting.start()
         if engine.dialect.name == "postgresql":
-            wait_for(lambda: _is_waiting(parts))
+            wait_for(lambda: somebody_waits(parts))
         assert answers == []
         session.commit() if commits else session.rollback()
     waiting.join()
     assert isinstance(answers[0], TooManyActive if commits else FileRequest)
     assert count(parts) == 2
-
-
-def _is_waiting(parts: Deployment) -> bool:
-    with parts.database.reading() as session:
-        return bool(session.scalar(text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")))
 
 
 def test_a_refusal_does_not_break_the_callers_transaction(

@@ -67,6 +67,13 @@ class Asked:
         """Where in one of its steps a child shall stop, or has stopped."""
         return Stop(self.scene.folder / "faults", self.id, step, point)
 
+    def send_until(self, step: str, point: Point) -> Stop:
+        """Ask for it, and wait until a child has stopped there."""
+        stop = self.stop_at(step, point).arm()
+        self.send()
+        self.scene.until_stopped([stop])
+        return stop
+
     # -- what the record says -------------------------------------------------------------------
 
     @property

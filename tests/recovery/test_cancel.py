@@ -68,9 +68,7 @@ def test_a_step_finds_its_request_cancelled(scene: Scene, step: str, point: Poin
     """Wherever it is, it writes nothing more, and nobody goes on."""
     children = children_of(scene.worker().pid)
     asked = scene.new()
-    stop = asked.stop_at(step, point).arm()
-    asked.send()
-    scene.until_stopped([stop])
+    stop = asked.send_until(step, point)
     cancel(asked)
     stop.release()
     assert_is_cancelled(asked)

@@ -57,9 +57,7 @@ def test_a_restart_at_the_end_of_a_step(scene: Scene, server: Any, step: str, po
     """The step waits for the database for a few seconds, and then writes what it has to write: nothing is repeated."""
     scene.worker()
     asked = scene.new()
-    stop = asked.stop_at(step, point).arm()
-    asked.send()
-    scene.until_stopped([stop])
+    stop = asked.send_until(step, point)
     crash(server)
     stop.release()
     come_back(server)
@@ -71,9 +69,7 @@ def test_an_outage_that_outlasts_the_slot(scene: Scene, server: Any) -> None:
     """The worker gives the step up, with its object; when the database is back, the lapsed lease is taken over."""
     scene.worker()
     asked = scene.new()
-    stop = asked.stop_at("write_bytes", Point.DONE).arm()
-    asked.send()
-    scene.until_stopped([stop])
+    stop = asked.send_until("write_bytes", Point.DONE)
     crash(server)
     stop.release()
     scene.until(lambda: not scene.at_work(), "the step is not given up", sweeping=False)

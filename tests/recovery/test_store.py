@@ -32,9 +32,7 @@ def test_an_object_that_is_lost_before_attach_looks(scene: Scene, loss: str) -> 
     """No broken file is ever ready: the request fails, its requester is told, and nothing is left."""
     scene.worker()
     asked = scene.new()
-    stop = asked.stop_at("attach", Point.DELIVERED).arm()
-    asked.send()
-    scene.until_stopped([stop])
+    stop = asked.send_until("attach", Point.DELIVERED)
     assert asked.row is not None
     file = scene.store / str(asked.row.object_key)
     if loss == "gone":
