@@ -36,7 +36,8 @@ class Lease:
         self._over = threading.Event()
         self._lost = False
         self._thread = threading.Thread(target=self._beat, name=f"lease {held.claim!r}", daemon=True)
-        self._noted = time.monotonic()
+        #: When was last written, with news and without: who writes many bytes must not keep the rows' number back.
+        self._written = {True: time.monotonic(), False: time.monotonic()}
         self._progress: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
@@ -50,15 +51,17 @@ class Lease:
         self._thread.join()
 
     def note(self, **values: Any) -> None:
-        """Write progress, at most once a second. Raises: ClaimLost, if the request is in other hands or over.
+        """Write progress, or see that the request is still ours; each at most once a second.
+
+        Raises: ClaimLost, if it is in other hands or over.
 
         :param values: columns; none: nothing new, but whoever has lost the request shall hear of it.
         """
         self._progress |= values
         if self._lost:
             raise ClaimLost(self._held.file_request.id)
-        if time.monotonic() - self._noted >= PROGRESS_EVERY:
-            self._noted = time.monotonic()
+        if time.monotonic() - self._written[bool(values)] >= PROGRESS_EVERY:
+            self._written[bool(values)] = time.monotonic()
             # A database that does not answer loses a line of progress, never the work.
             with contextlib.suppress(*database.UNREACHABLE):
                 self._write_progress()

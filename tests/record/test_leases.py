@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -99,6 +100,16 @@ def test_progress_is_written_once_a_second_at_most(parts: Deployment) -> None:
         for rows in range(1, 2000):
             lease.note(rows_written=rows)
     assert now(parts, held.file_request).rows_written == 0
+
+
+def test_a_look_does_not_keep_progress_back(parts: Deployment) -> None:
+    """Who looks whether the request is still theirs, as each write does, says the number of rows nevertheless."""
+    held = claim(parts, ask())
+    with Lease(parts.requests, held, 3600) as lease:
+        lease._written = dict.fromkeys(lease._written, time.monotonic() - 2)
+        lease.note()
+        lease.note(rows_written=7)
+    assert now(parts, held.file_request).rows_written == 7
 
 
 def test_an_outage_costs_a_line_of_progress_and_no_work(parts: Deployment, outage: Outage, no_pause: None) -> None:
