@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterable
 from typing import Any, TypeVar
 from weakref import WeakSet
@@ -20,6 +21,8 @@ Class = TypeVar("Class", bound=type)
 _classes: dict[str, type[Any]] = {}
 #: The apps whose modules were imported.
 _imported: WeakSet[Celery] = WeakSet()
+#: Whoever asks meanwhile waits: a file type that is not known yet would be served without its rights.
+_importing = threading.RLock()
 
 
 def register(cls: Class, names: Iterable[str] | None = None) -> Class:
@@ -65,6 +68,12 @@ def dispatch(id: str) -> bool:
 def _import_configured() -> None:
     """Import what the app's configuration names: a worker has done so, a web process may not have."""
     app = settings.this_app()
-    if app not in _imported:
-        _imported.add(app)
-        app.loader.import_default_modules()
+    with _importing:
+        if app in _imported:
+            return
+        _imported.add(app)  # at once: such a module may ask for a file type
+        try:
+            app.loader.import_default_modules()
+        except BaseException:
+            _imported.discard(app)
+            raise

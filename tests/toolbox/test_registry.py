@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor, wait
+
 import pytest
+from celery import Celery
 from celery.result import AsyncResult
 
 from bgtasks import registry, toolbox
@@ -67,3 +71,34 @@ def test_dispatch_of_what_is_not_there(parts: Deployment) -> None:
     assert registry.dispatch("00000000-0000-0000-0000-000000000000") is False
     with pytest.raises(UnknownFileType):
         registry.dispatch(toolbox.add_request("x", "no_such_type").id)
+
+
+def test_modules_that_cant_be_imported_are_missed_every_time(app: Celery) -> None:
+    """A web process whose types are not there says so, and goes on with nothing that only they could allow."""
+    app.conf.imports = ["no_such_module_of_exports"]
+    for _ in range(2):
+        with pytest.raises(ModuleNotFoundError):
+            registry.get("unheard_of")
+
+
+def test_nobody_takes_a_type_for_unknown_while_it_is_imported(app: Celery, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server's first requests come at once: those that did not begin the import wait for its end."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Late(Numbers):
+        file_type = "late"
+
+    def slowly() -> None:
+        assert registry.get("numbers")  # a module may ask for a type
+        begun.set()
+        assert go_on.wait(10)
+        registry.register(Late)
+
+    monkeypatch.setattr(app.loader, "import_default_modules", slowly)
+    with ThreadPoolExecutor(2, initializer=app.set_current) as pool:
+        first = pool.submit(registry.get, "late")
+        assert begun.wait(10)
+        second = pool.submit(registry.get, "late")
+        wait([second], 0.2)  # which it does not end in
+        go_on.set()
+        assert first.result(10) is second.result(10) is Late
