@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: help demo dev test check bench chaos format constraints clean
+.PHONY: help demo dev test check bench chaos fuzz messages format constraints clean
 .DEFAULT_GOAL := help
 
 help:  ## List the targets
@@ -13,7 +13,7 @@ help:  ## List the targets
 demo: $(READY)  ## Export 166,158 real flights from request to download, then stop
 	$(BIN)/celery bgtasks demo
 
-dev: $(READY)  ## The same stack and Flower, in the foreground until Ctrl-C
+dev: $(READY)  ## The same stack, a site to try it in, and Flower, until Ctrl-C
 	$(BIN)/celery bgtasks dev
 
 test: $(READY)  ## The whole test suite, on SQLite and PostgreSQL
@@ -26,11 +26,18 @@ check: $(READY)  ## Formatting, lint, types, import layers, file lengths
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python tests/check_length.py
 
-bench: $(READY)  ## Peak memory of a worker child that writes 1,000,000 rows
+bench: $(READY)  ## Memory of a worker that writes 1,000,000 rows, and of a web server that sends 300 MB; QUICK=1
 	$(BIN)/python -m tests.bench.memory
+	$(BIN)/python -m tests.bench.downloads
 
 chaos: $(READY)  ## 200 requests, while workers are killed and the broker forgets; ARGS="--help" has more
 	$(BIN)/python -m tests.chaos $(ARGS)
+
+fuzz: $(READY)  ## 20,000 requests of any kind against the files application
+	$(BIN)/pytest tests/fuzz --hypothesis-profile=fuzz $(ARGS)
+
+messages: $(READY)  ## Gather the texts for the catalogues of bgtasks/locale; ARGS=it begins another language
+	$(BIN)/python -m tests.locale.messages $(ARGS)
 
 format: $(READY)  ## Let ruff format and mend what it can
 	$(BIN)/ruff format .

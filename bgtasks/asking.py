@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from bgtasks import deployment, registry
 from bgtasks.coalescing import key_of
 from bgtasks.columns import faults_in
-from bgtasks.errors import BgtasksError, InvalidCriteria, TooManyActive, UnknownFileType
+from bgtasks.errors import BgtasksError, InvalidCriteria, Sentence, TooManyActive, UnknownFileType
 from bgtasks.models import FileRequest
 from bgtasks.requests import NOTIFY
 
@@ -33,7 +33,8 @@ def ask(asked: dict[str, Any], *, scheduled: bool, session: Session | None = Non
     most = None
     if scheduled:
         if file_type is None:
-            raise UnknownFileType(f"There is no type of file called {asked['file_type'][:100]!r}.")
+            named = repr(asked["file_type"][:100])
+            raise UnknownFileType(Sentence("There is no type of file called %(name)s.", {"name": named}))
         asked = {**asked, "coalesce_key": key_of(file_type, asked)}
         most = file_type.get_max_active_per_requester() if asked["requester"] else None
     requests = deployment.current().requests

@@ -115,16 +115,16 @@ def demo() -> None:
     Example:
         celery bgtasks demo
     """
-    formats.needs("dev", "bgtasks.dev").demo()
+    formats.needs("dev", "bgtasks.dev.demo").demo()
 
 
 @bgtasks.command()
 @plainly
 def dev() -> None:
-    """Run the whole stack and Flower in the foreground, until Ctrl-C.
+    """Run the whole stack, a site to try it in, and Flower in the foreground, until Ctrl-C.
 
     \b
     Example:
         celery bgtasks dev
     """
-    formats.needs("dev", "bgtasks.dev").dev()
+    formats.needs("dev", "bgtasks.dev.foreground").dev()

@@ -12,10 +12,12 @@ from typing import Any
 from bgtasks.claims import request_id
 from bgtasks.criteria import dump
 from bgtasks.filenames import safe
+from bgtasks.locales import N_, Sentence, gettext, told
 
 #: The columns of an index: PostgreSQL takes no entry over 2,704 bytes, and these three share one.
 INDEXED = ("requester", "file_type", "idempotency_key")
 LONGEST = 800  # bytes
+NO_TEXT = N_("has a character that no text has")
 
 _ADDRESS = re.compile(r"[^@\s\x00-\x1f\x7f<>,;]+@[^@\s\x00-\x1f\x7f<>,;]+")
 #: In place of criteria that JSON can't express.
@@ -64,7 +66,7 @@ def _dumped(criteria: Any) -> Any:
 
 
 def faults_in(columns: dict[str, Any], most: int | None) -> dict[str, list[str]]:
-    """What can't be stored, by column.
+    """What can't be stored, by column, in the language in force.
 
     :param most: the largest size of the criteria, in bytes of JSON.
     """
@@ -77,22 +79,22 @@ def faults_in(columns: dict[str, Any], most: int | None) -> dict[str, list[str]]
 
 def _fault_in_criteria(criteria: Any, most: int | None) -> str | None:
     if criteria is _NO_JSON:
-        return "can't be written as JSON, or are nested too deeply"
+        return gettext("can't be written as JSON, or are nested too deeply")
     if not all(map(_is_text, _texts(criteria))):
-        return "has a character that no text has"
+        return gettext(NO_TEXT)
     size = len(json.dumps(criteria))
     if most is not None and size > most:
-        return f"are too big: {size:,} bytes, where {most:,} are the most"
+        return told(Sentence("are too big: %(size)s bytes, where %(most)s are the most", {"size": size, "most": most}))
     return None
 
 
 def _fault_in_text(name: str, value: Any) -> str | None:
     if not isinstance(value, str | None):
-        return "must be a text"
+        return gettext("must be a text")
     if not _is_text(value or ""):
-        return "has a character that no text has"
+        return gettext(NO_TEXT)
     if name in INDEXED and len((value or "").encode()) > LONGEST:
-        return f"is longer than {LONGEST} bytes"
+        return told(Sentence("is longer than %(most)s bytes", {"most": LONGEST}))
     return None
 
 

@@ -11,16 +11,12 @@ from pydantic import BaseModel, PrivateAttr, ValidationError, model_validator
 from pydantic_core import to_jsonable_python
 from werkzeug.datastructures import MultiDict
 
-from bgtasks.errors import InvalidCriteria
+from bgtasks import faults
+from bgtasks.errors import WHOLE, InvalidCriteria
+from bgtasks.locales import gettext
 
 #: Form fields that protect the form itself, and are nobody's criteria.
 CSRF_FIELDS = frozenset({"csrf_token", "csrfmiddlewaretoken", "_csrf", "_csrf_token", "authenticity_token", "_token"})
-
-#: What to say instead of pydantic's messages that quote what they have found.
-_SILENT = {
-    "union_tag_invalid": "Input should have one of the known tags in {discriminator}: {expected_tags}",
-    "uuid_parsing": "Input should be a valid UUID",
-}
 
 
 class QueryCriteria(BaseModel):
@@ -83,24 +79,20 @@ def asked_by(criteria_class: type[BaseModel]) -> type[BaseModel]:
 
 def validate(criteria_class: type[BaseModel] | None, value: Any, requester: str | None) -> Any:
     """Criteria from JSON. Raises: InvalidCriteria, which names the fields but never the values."""
+    text = _text(value)
     try:
-        criteria = asked_by(criteria_class or PlainCriteria).model_validate_json(
-            json.dumps(dump(value)), by_alias=True, by_name=True
-        )
+        criteria = asked_by(criteria_class or PlainCriteria).model_validate_json(text, by_alias=True, by_name=True)
     except ValidationError as invalid:
-        raise InvalidCriteria(field_errors(invalid)) from None
+        raise InvalidCriteria(faults.by_field(invalid)) from None
     criteria._requester = requester  # type: ignore[attr-defined]  # noqa: SLF001 - of our own class, above
     return criteria
 
 
-def field_errors(invalid: ValidationError) -> dict[str, list[str]]:
-    """What is wrong, by field (``""`` for the whole)."""
-    fields: dict[str, list[str]] = {}
-    for fault in invalid.errors(include_input=False, include_url=False):
-        silent = _SILENT.get(fault["type"])
-        message = silent.format(**fault["ctx"]) if silent else fault["msg"]
-        fields.setdefault(".".join(map(str, fault["loc"])), []).append(message)
-    return fields
+def _text(value: Any) -> str:
+    try:
+        return json.dumps(dump(value))
+    except (ValueError, RecursionError):  # nested too deeply, or half a character in a name
+        raise InvalidCriteria({WHOLE: [gettext("This is not valid JSON.")]}) from None
 
 
 def dump(criteria: Any) -> Any:

@@ -7,11 +7,12 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel
 
-from bgtasks import canvas, deployment, formats, mails, queues
+from bgtasks import canvas, deployment, formats, mails, queues, status_links
 from bgtasks.asking import MOST_CRITERIA
 from bgtasks.errors import UnknownFormat
 from bgtasks.filenames import safe
 from bgtasks.formats import Format
+from bgtasks.locales import gettext
 from bgtasks.models import FileRequest
 from bgtasks.notifiers import Notifier
 from bgtasks.tokens import SignerLike
@@ -100,8 +101,8 @@ class Declarations:
         return self.file_type
 
     def get_file_description(self) -> str:
-        """What the file is, in words for its requester."""
-        return str(self.file_description)
+        """What the file is, in words for its requester and in their language, where a catalogue has them."""
+        return gettext(self.file_description)
 
     def get_content_type(self) -> str:
         """The media type: the row's, the declared one, or the format's."""
@@ -190,6 +191,10 @@ class Declarations:
     def get_download_url(self, file_request: FileRequest, token: str) -> str:
         """The link. Raises: ImproperlyConfigured, without a base URL."""
         return mails.download_url(self.download_url, file_request, token)
+
+    def get_status_url(self, file_request: FileRequest) -> str:
+        """The page that says how a request stands."""
+        return status_links.path_of(file_request, deployment.current().settings.base_url or "")
 
     def get_tell_failures(self) -> bool:
         """Whether they are also told that there will be no file."""

@@ -14,6 +14,7 @@ from bgtasks.claims import Held
 from bgtasks.database import UNREACHABLE, Database
 from bgtasks.errors import TransientError
 from bgtasks.ledger import Ledger
+from bgtasks.presigning import Presigner
 from bgtasks.requests import Requests
 from bgtasks.settings import Settings
 from bgtasks.stores import Store
@@ -37,6 +38,11 @@ class Deployment:
         """The object store; opened when it is first needed, which must be after a worker's fork."""
         return Store(self.settings.store_url, self.settings.root)
 
+    @functools.cached_property
+    def presigner(self) -> Presigner | None:
+        """Signs addresses in the bucket; None: downloads are not sent there. Raises: ImproperlyConfigured."""
+        return Presigner(self.store) if self.settings.redirect_to_store else None
+
     def unstage(self, held: Held) -> None:
         """Remove what a step has written, unless the row names it after all."""
         try:
@@ -53,10 +59,10 @@ class Deployment:
         except TransientError as error:
             logger.warning("the object %s could not be removed: %s", object_key, error)
 
-    def signer(self, max_age: float | None) -> SignerLike:
-        """The built-in signer of download links."""
+    def signer(self, max_age: float | None, use: str = "download") -> SignerLike:
+        """The built-in signer, by default of download links: each use has a salt of its own."""
         serializer = self.settings.load("default_serializer")
-        salt = f"{self.settings.default_salt}.download"
+        salt = f"{self.settings.default_salt}.{use}"
         return Signer(self.settings.default_key, salt, serializer, max_age=max_age)
 
     @functools.cached_property

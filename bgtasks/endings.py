@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from celery.exceptions import SoftTimeLimitExceeded
 
-from bgtasks import registry, results
+from bgtasks import locales, registry, results
 from bgtasks.claims import Held
 from bgtasks.deployment import Deployment
 from bgtasks.errors import (
@@ -67,7 +67,9 @@ def hand_back(parts: Deployment, held: Held, error: BaseException) -> NoReturn:
 
 def fail(parts: Deployment, held: Held, error: BaseException) -> NoReturn:
     """What can't succeed fails at once. Raises: RequestFailed, which reveals nothing but the code."""
-    code, sentence = _told(error)
+    row = held.file_request
+    with locales.in_force(row.language, row.timezone):
+        code, sentence = _told(error)
     logger.error("%r fails in %s: %s", held.claim, held.step, code, exc_info=error)
     if held.file_request.state in LIVE:
         tells = NOTIFY in registry.get(held.file_request.file_type).steps
@@ -86,9 +88,9 @@ def _times_handed_back(parts: Deployment, held: Held) -> int:
 
 
 def _told(error: BaseException) -> tuple[str, str]:
-    """An error's code and a sentence that is fit for the requester."""
+    """An error's code and a sentence that is fit for the requester, in their language."""
     if isinstance(error, SoftTimeLimitExceeded):
         error = TimeLimitPassed()
     if isinstance(error, BgtasksError) and not isinstance(error, ImproperlyConfigured):
-        return error.error_code, str(error)
-    return getattr(error, "error_code", BgtasksError.error_code), BgtasksError.default_message()
+        return error.error_code, error.told()
+    return getattr(error, "error_code", BgtasksError.error_code), BgtasksError().told()

@@ -8,7 +8,7 @@ from celery import Task, shared_task
 from celery.exceptions import Ignore
 from celery.worker.request import Request
 
-from bgtasks import asking, deployment, publishing, results
+from bgtasks import asking, deployment, locales, publishing, results
 from bgtasks.columns import columns_of
 from bgtasks.models import FileRequest
 from bgtasks.patience import is_transient, jitter, persistently
@@ -98,8 +98,8 @@ def request_file(
     :param format: one of the file type's formats (default: its first).
     :param filename: the finished file's name.
     :param description: what the file is, in words for its requester.
-    :param language: for the mail, such as ``de``.
-    :param tz: for times in the file and the mail, such as ``Europe/Zurich``.
+    :param language: what its requester is told in, such as ``de``; in force in every step.
+    :param tz: the zone of times in the file and the mail, such as ``Europe/Zurich``; in force in every step.
     :param idempotency_key: the same again, from the same requester for the same file type, is the same request.
     Raises: InvalidRequestId.
     """
@@ -130,7 +130,8 @@ def _stored(task: Task[Any, Any], asked: dict[str, Any]) -> FileRequest:
 
 
 def _asked(asked: dict[str, Any]) -> FileRequest:
-    try:
-        return asking.ask(asked, scheduled=True)
-    except asking.REFUSALS as refusal:
-        return asking.refuse(asked, refusal)
+    with locales.in_force(asked["language"], asked["timezone"]):
+        try:
+            return asking.ask(asked, scheduled=True)
+        except asking.REFUSALS as refusal:
+            return asking.refuse(asked, refusal)

@@ -1,12 +1,17 @@
 """Every error that bgtasks raises, below one root.
 
 The docstring of a class is its default message, and for an error that ends a request it is also
-the sentence that the requester is told: it must reveal nothing about the system.
+the sentence that the requester is told: it must reveal nothing about the system. ``str()`` of an
+error is English, for logs; ``told()`` says the same in the language in force.
 """
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
+
+from bgtasks import locales
+from bgtasks.locales import Sentence as Sentence  # noqa: PLC0414 - it is what errors say, for importers of this module
 
 
 class BgtasksError(Exception):
@@ -15,13 +20,24 @@ class BgtasksError(Exception):
     #: The stable, machine-readable name that stands in a failed row's ``error_code``.
     error_code: str = "internal_error"
 
-    def __init__(self, message: str | None = None) -> None:
-        super().__init__(message or self.default_message())
+    def __init__(self, message: str | Sentence | None = None) -> None:
+        message = message or self.default_message()
+        super().__init__(str(message))
+        self._sentence = message if isinstance(message, Sentence) else Sentence(message)
 
     @classmethod
     def default_message(cls) -> str:
         """The first line of the class's docstring."""
         return (cls.__doc__ or cls.__name__).strip().splitlines()[0]
+
+    @property
+    def sentence(self) -> Sentence:
+        """What it says, to be told in any language."""
+        return getattr(self, "_sentence", None) or Sentence(str(self))
+
+    def told(self) -> str:
+        """What it says, in the language in force."""
+        return locales.told(self)
 
 
 class ImproperlyConfigured(BgtasksError):
@@ -48,19 +64,30 @@ class UnknownFormat(BgtasksError):
     error_code = "unknown_format"
 
 
+def _ended(text: Any) -> str:
+    text = str(text)  # a form library's may be lazy
+    return text if text.endswith((".", "!", "?", "…", "。")) else f"{text}."
+
+
+#: Where a field's name would stand, for what is wrong with the whole.
+WHOLE = ""
+
+
 class InvalidCriteria(BgtasksError):
     """The criteria are not valid."""
 
     error_code = "invalid_criteria"
 
     def __init__(self, fields: dict[str, list[str]], message: str | None = None) -> None:
-        self.fields = fields  #: what is wrong, by field; ``""`` holds what concerns the whole
-        super().__init__(message or self._sentence(fields))
+        self.fields = fields  #: what is wrong, by field; ``""`` (``WHOLE``) holds what concerns the whole
+        super().__init__(message or self._sum(fields))
 
     @classmethod
-    def _sentence(cls, fields: dict[str, list[str]]) -> str:
-        faults = [f"{name}: {'; '.join(found)}" if name else "; ".join(found) for name, found in fields.items()]
-        return f"{cls.default_message().rstrip('.')} ({', '.join(faults)})." if faults else cls.default_message()
+    def _sum(cls, fields: dict[str, list[str]]) -> Sentence:
+        """Both in one: the faults are in the requester's language already."""
+        what = Sentence(cls.default_message())
+        faults = [f"{name}: {said}" if name else said for name, found in fields.items() for said in map(_ended, found)]
+        return Sentence("%(what)s %(faults)s", {"what": what, "faults": " ".join(faults)}) if faults else what
 
 
 class InvalidForm(InvalidCriteria):
@@ -78,7 +105,16 @@ class TooManyRows(BgtasksError):
 
     def __init__(self, limit: int, message: str | None = None) -> None:
         self.limit = limit  #: the largest number of rows that would have been accepted
-        super().__init__(message or f"There are more rows than this file may have ({limit:,}). Please narrow it down.")
+        said = Sentence(
+            "There are more rows than this file may have (%(limit)s). Please narrow it down.", {"limit": limit}
+        )
+        super().__init__(message or said)
+
+
+class NotPermitted(BgtasksError):
+    """You may not have this file."""
+
+    error_code = "not_permitted"
 
 
 class TooManyActive(BgtasksError):
@@ -89,14 +125,16 @@ class TooManyActive(BgtasksError):
     def __init__(self, limit: int, retry_after: int) -> None:
         self.limit = limit  #: how many requests may go on at once
         self.retry_after = retry_after  #: seconds until it is worth asking again
-        wait = f"{retry_after} seconds" if retry_after < 100 else f"{round(retry_after / 60)} minutes"
-        self._sentence = f"No more than {limit} of these files can be made for you at once. Please ask again in {wait}."
-        super().__init__(self._sentence)
+        said = Sentence(
+            "No more than %(limit)s of these files can be made for you at once. Please ask again %(wait)s.",
+            {"limit": limit, "wait": timedelta(seconds=retry_after)},
+        )
+        super().__init__(said)
         # As above all in RequestFailed: a process that is handed an exception calls the class with its args.
         self.args = (limit, retry_after)
 
     def __str__(self) -> str:
-        return self._sentence
+        return str(self._sentence)
 
 
 class UnwritableValue(BgtasksError):
@@ -104,17 +142,35 @@ class UnwritableValue(BgtasksError):
 
     error_code = "unwritable_value"
 
-    def __init__(self, message: str, *, row: int | None = None, column: str | int | None = None) -> None:
+    def __init__(self, fault: str | Sentence, *, row: int | None = None, column: str | int | None = None) -> None:
         self.row = row  #: the row, counted from 1 below the headings
         self.column = column  #: the column's name, or its number from 1 where it has none
-        where = "" if row is None else f" (row {row:,}, column {column})"
-        super().__init__(f"{message}{where}.")
+        fault = fault if isinstance(fault, Sentence) else Sentence(fault)
+        where = {"fault": fault, "row": row, "column": str(column)}
+        cell = Sentence("%(fault)s (row %(row)s, column %(column)s).", where)
+        super().__init__(Sentence("%(fault)s.", where) if row is None else cell)
 
 
 class ObjectMissing(BgtasksError):
     """The finished file is not in the store any more."""
 
     error_code = "object_missing"
+
+
+class RangeNotSatisfiable(BgtasksError):
+    """The file has no such part."""
+
+    error_code = "range_not_satisfiable"
+
+    def __init__(self, size: int, message: str | None = None) -> None:
+        self.size = size  #: of the whole file, in bytes
+        super().__init__(message)
+
+
+class PreconditionFailed(BgtasksError):
+    """The file is not the one that was asked for."""
+
+    error_code = "precondition_failed"
 
 
 class RequestNotFound(BgtasksError):

@@ -202,8 +202,9 @@ def here() -> str:
 
 def _work(parts: Deployment, held: Held) -> tuple[RunningStep, Outcome]:
     """The work of a held step, between the heartbeat's first beat and its last."""
+    row = held.file_request
     try:
-        with _leased(parts, held) as running, stopping.leaving():
+        with _leased(parts, held) as running, running.file_type.in_locale(row), stopping.leaving():
             return running, Outcome.of(persistently(running.do))
     except ClaimLost:
         raise

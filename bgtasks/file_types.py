@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Self
 
+from sqlalchemy.orm import Session
 from werkzeug.wrappers import Request, Response
 
 from bgtasks import (
@@ -12,17 +14,20 @@ from bgtasks import (
     checks,
     criteria,
     execution,
+    forms,
     identity,
+    locales,
     mails,
     notifiers,
     publishing,
     responses,
     toolbox,
 )
+from bgtasks.after_commit import publish_after_commit
 from bgtasks.asking import ask
 from bgtasks.columns import columns_of
 from bgtasks.declarations import Declarations
-from bgtasks.errors import TooManyRows
+from bgtasks.errors import NotPermitted, TooManyRows
 from bgtasks.items import Items
 from bgtasks.models import FileRequest
 from bgtasks.states import State
@@ -45,6 +50,12 @@ class Dataset:
 class FileType(Declarations):
     """One kind of file: subclass it, set ``file_type``, write ``get_items``, and register it."""
 
+    #: In an HTTP request: the caller's session, within whose transaction the row is inserted.
+    session: Session | None = None
+    #: In an HTTP request: the requester's language and time zone, which the row keeps.
+    language: str | None = None
+    timezone: str | None = None
+
     def __init__(self, filename: str | None = None) -> None:
         self.filename = filename or type(self).filename
 
@@ -56,6 +67,17 @@ class FileType(Declarations):
 
     def evaluate_dataset(self, dataset: Dataset, http_request: Any) -> None:
         """Set ``dataset.delay``. Only asked in an HTTP request; by default every file is made in the background."""
+
+    def may_request(self, requester: str | None, criteria: Any) -> bool:
+        """Whether somebody may have such a file. Asked in an HTTP request, and again when a worker begins."""
+        return True
+
+    def may_download(self, requester: str | None, file_request: FileRequest) -> bool:
+        """Whether somebody who holds a good link may have the file now. Asked at each download and on its pages.
+
+        :param requester: of a file that is for its requester only, that one; of any other, whoever downloads, if known.
+        """
+        return True
 
     def write_bytes(self, dataset: Dataset, buffer: BinaryIO) -> None:
         """Write the file. Override it to write something else than a format can.
@@ -83,9 +105,13 @@ class FileType(Declarations):
         return self._dataset(self.restore_criteria(file_request))
 
     def check_request(self, file_request: FileRequest) -> None:
-        """See that a row can be worked on. Raises: InvalidCriteria, UnknownFormat."""
+        """See that a row can be worked on. Raises: InvalidCriteria, UnknownFormat, NotPermitted."""
         self.get_format()
-        self.restore_criteria(file_request)
+        self._permit(file_request.requester, self.restore_criteria(file_request))
+
+    def _permit(self, requester: str | None, chosen: Any) -> None:
+        if not self.may_request(requester, chosen):
+            raise NotPermitted
 
     def check_rows(self, rows: int) -> None:
         """Raises: TooManyRows, if so many rows are more than this file may have."""
@@ -115,6 +141,13 @@ class FileType(Declarations):
         """
         return execution.run_outstanding(file_request)
 
+    def in_locale(self, file_request: FileRequest) -> AbstractContextManager[Any]:
+        """The requester's language and zone, in force in each step and while they are told.
+
+        Extend it to activate another framework's translations too.
+        """
+        return locales.in_force(file_request.language, file_request.timezone)
+
     # -- telling --------------------------------------------------------------------------------
 
     def create_token(self, file_request: FileRequest) -> str:
@@ -131,32 +164,58 @@ class FileType(Declarations):
         return self._tell(file_request, State.FAILED, lambda: mails.failed(self, file_request))
 
     def _tell(self, file_request: FileRequest, event: State, compose: Any) -> int:
-        recipients = self.get_email_recipients(file_request)
-        return notifiers.tell(file_request, event, self.get_notifiers(), recipients, compose)
+        with self.in_locale(file_request):
+            recipients = self.get_email_recipients(file_request)
+            return notifiers.tell(file_request, event, self.get_notifiers(), recipients, compose)
 
     # -- within an HTTP request -----------------------------------------------------------------
 
-    def respond_to(self, http_request: Request) -> tuple[bool, Response]:
+    def respond_to(
+        self,
+        http_request: Request,
+        *,
+        session: Session | None = None,
+        language: str | None = None,
+        tz: str | None = None,
+    ) -> tuple[bool, Response]:
         """``(delayed, response)``: the file itself, or the page that says that it will be made.
 
-        Raises: InvalidCriteria, UnknownFormat, TooManyRows, TooManyActive, for the view to show.
+        :param http_request: Werkzeug's, such as Flask's; who asks is what ``bgtasks_identify`` says of it.
+        :param session: store the request of a delayed file within this session's transaction, and publish after it.
+        :param language: the requester's (default: what the browser asks for).
+        :param tz: the requester's time zone (default: what a field or a cookie ``tz`` says).
+        Raises: InvalidCriteria, UnknownFormat, NotPermitted, TooManyRows, TooManyActive, for the view to show.
         """
-        dataset = self.build_dataset(http_request)
-        if dataset.delay:
-            return True, self.respond_with_delay(http_request, dataset)
-        return False, self.respond_with_file(http_request, dataset)
+        self.session = session
+        self.language = language or self.get_language(http_request)
+        self.timezone = tz or self.get_timezone(http_request)
+        with locales.in_force(self.language, self.timezone):
+            dataset = self.build_dataset(http_request)
+            if dataset.delay:
+                return True, self.respond_with_delay(http_request, dataset)
+            return False, self.respond_with_file(http_request, dataset)
+
+    def get_language(self, http_request: Request) -> str | None:
+        """The requester's language, by a request of theirs: the best that there are texts in; None: they name none."""
+        return locales.negotiate(http_request) if http_request.accept_languages else None
+
+    def get_timezone(self, http_request: Request) -> str | None:
+        """The requester's time zone, by a request of theirs; None: not known."""
+        return forms.zone(http_request, self.get_criteria_class())
 
     def build_criteria(self, http_request: Request) -> Any:
         """What was chosen in a form, a query string or a JSON body. Raises: InvalidCriteria."""
         model = self.get_criteria_class()
         asker = identity.requester(http_request.environ)
-        return criteria.validate(model, responses.chosen(http_request, model), asker)
+        return criteria.validate(model, forms.chosen(http_request, model), asker)
 
     def build_dataset(self, http_request: Request) -> Dataset:
-        """What was chosen, what that selects, and whether it must wait. Raises: InvalidCriteria."""
-        self.format = http_request.values.get("format", "")
+        """What was chosen, what that selects, and whether it must wait. Raises: InvalidCriteria, NotPermitted."""
+        self.format = forms.chosen_format(http_request, self.get_criteria_class())
         self.get_format()
-        dataset = self._dataset(self.build_criteria(http_request))
+        chosen = self.build_criteria(http_request)
+        self._permit(identity.requester(http_request.environ), chosen)
+        dataset = self._dataset(chosen)
         self.evaluate_dataset(dataset, http_request)
         return dataset
 
@@ -164,7 +223,7 @@ class FileType(Declarations):
         """Write the file into the response, as it is sent. Raises: TooManyRows."""
         self.check_rows(dataset.count() or 0)
         dataset.items.watch = self.check_rows  # where they could not be counted, or have become more
-        return responses.file(self, dataset)
+        return responses.file(self, dataset, http_request)
 
     def get_file_request_data(self, http_request: Request, dataset: Dataset) -> dict[str, Any]:
         """The arguments of ``toolbox.add_request`` for a file that must wait."""
@@ -173,20 +232,23 @@ class FileType(Declarations):
     def respond_with_delay(self, http_request: Request, dataset: Dataset) -> Response:
         """Store a request, schedule it, and say so; or name the one that answers for it, with ``schedule`` None."""
         asked = columns_of(**self.get_file_request_data(http_request, dataset))
-        file_request = ask(asked, scheduled=True)
+        file_request = ask(asked, scheduled=True, session=self.session)
         is_new = file_request.id == asked["id"]
         scheduled = self.schedule(file_request, http_request, dataset) if is_new else None
         return self.create_delayed_response(file_request, http_request, dataset, scheduled)
 
     def schedule(self, file_request: FileRequest, http_request: Request, dataset: Dataset) -> Any:
         """Have the request handled by the workers; its return value goes to ``create_delayed_response``."""
+        if self.session is not None:
+            return publish_after_commit(self.session, file_request.id)
         return publishing.publish(file_request)
 
     def create_delayed_response(
         self, file_request: FileRequest, http_request: Request, dataset: Dataset, schedule: Any
     ) -> Response:
         """The answer (202) to whoever asked for a file that must wait: a page, or JSON for a program."""
-        context = self.get_delayed_context_data(file_request=file_request, dataset=dataset, schedule=schedule)
+        shown = self.get_delayed_context_data(file_request=file_request, dataset=dataset, schedule=schedule)
+        context = {"status_url": self.get_status_url(file_request), **shown}
         return responses.delayed(http_request, file_request, self.get_delayed_template_name(), context)
 
     # -- at register ----------------------------------------------------------------------------

@@ -12,7 +12,13 @@ def remote_user(environ: dict[str, Any]) -> str | None:
     return environ.get("REMOTE_USER") or None
 
 
+#: Where an adapter of another framework (``contrib``) says who is asking: no header can set it.
+REQUESTER = "bgtasks.requester"
+#: Where it says where that requester is told, for a request that is made now.
+EMAIL = "bgtasks.requester_email"
+
+
 def requester(environ: dict[str, Any]) -> str | None:
-    """Who asks, as ``bgtasks_identify`` says; None: nobody known. An empty name is nobody's."""
-    known = settings.current().load("identify")(environ)
-    return None if known is None else str(known) or None
+    """Who asks, as ``bgtasks_identify`` or the host application says; None: nobody known. An empty name is nobody's."""
+    known = environ[REQUESTER] if REQUESTER in environ else settings.current().load("identify")(environ)
+    return None if known is None or known is False else str(known) or None

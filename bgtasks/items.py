@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import GenerativeSelect, SelectBase, func, select
+from sqlalchemy import DateTime, GenerativeSelect, SelectBase, TypeDecorator, func, select
+from sqlalchemy.types import TypeEngine
 
 from bgtasks import database
 from bgtasks.errors import TransientError, UnwritableValue
@@ -24,6 +26,16 @@ class Rows:
 
     columns: tuple[str, ...] | None  #: the headings; None: these rows have no names
     batches: Iterator[Sequence[Row]]
+    moments: frozenset[int] = frozenset()  #: the columns of aware times, counted from 0
+
+    def headings(self, zone: str | None) -> tuple[str, ...] | None:
+        """The headings, where those of aware times name the zone that they are shown in.
+
+        :param zone: its name; None: not to be named.
+        """
+        if self.columns is None or zone is None:
+            return self.columns
+        return tuple(f"{name} ({zone})" if number in self.moments else name for number, name in enumerate(self.columns))
 
     def name(self, column: int) -> str | int:
         """What a person knows a column by: its heading, or its number from 1."""
@@ -33,7 +45,8 @@ class Rows:
 class Items:
     """What ``get_items`` returned: counted, then streamed in batches, never in memory at once.
 
-    :param source: a SQLAlchemy select (a union, a text with columns …), or an iterable of rows or mappings.
+    :param source: a SQLAlchemy select (a union, a text with columns …), a Django queryset of ``values()`` or
+        ``values_list()``, or an iterable of rows or mappings.
     :param source_url: the database that a select runs on (default: the record's own).
     :param columns: headings, for rows that have no names of their own.
     """
@@ -52,6 +65,8 @@ class Items:
             counting = select(func.count()).select_from(_unordered(self.source).subquery())
             with database.source(self._source_url).streaming() as connection:
                 return int(connection.execute(counting).scalar_one())
+        if _is_queryset(self.source):
+            return int(self.source.count())
         return len(self.source) if isinstance(self.source, Sized) else None
 
     @contextmanager
@@ -63,7 +78,7 @@ class Items:
         """
         opened = self._selected() if isinstance(self.source, SelectBase) else self._iterated()
         with opened as rows:
-            yield Rows(rows.columns, self._watched(rows.batches))
+            yield replace(rows, batches=self._watched(rows.batches))
 
     def _watched(self, batches: Iterator[Sequence[Row]]) -> Iterator[Sequence[Row]]:
         total = 0
@@ -76,23 +91,26 @@ class Items:
     def _selected(self) -> Iterator[Rows]:
         with database.source(self._source_url).streaming() as connection:
             with connection.execution_options(yield_per=BATCH).execute(self.source) as result:
-                yield Rows(self._columns or tuple(result.keys()), result.partitions())
+                names = tuple(result.keys())
+                declared = _declared_moments(self.source, len(names), connection.dialect.name)
+                yield _rows(self._columns or names, result.partitions(), declared)
 
     @contextmanager
     def _iterated(self) -> Iterator[Rows]:
         items = self._iterator()
         try:
             first = list(itertools.islice(items, 1))
-            names = _names(first[0]) if first else None
+            names = _names(first[0]) or _asked_for(self.source, first[0]) if first else None
             everything = itertools.chain(first, items)
             rows = _values(everything) if first and isinstance(first[0], Mapping) else everything
-            yield Rows(self._columns or names, _batched(rows))
+            yield _rows(self._columns or names, _batched(rows))
         finally:
             if isinstance(items, Generator):  # it tidies up now, and not when somebody happens to forget it
                 items.close()
 
     def _iterator(self) -> Iterator[Any]:
-        items: Iterator[Any] = iter(self.source)
+        lazy = self.source.iterator(chunk_size=BATCH) if _is_queryset(self.source) else self.source
+        items: Iterator[Any] = iter(lazy)
         if items is self.source:
             if self._spent:
                 raise TransientError("These rows can be read only once.")
@@ -100,9 +118,56 @@ class Items:
         return items
 
 
+def _rows(
+    columns: tuple[str, ...] | None, batches: Iterator[Sequence[Row]], declared: frozenset[int] = frozenset()
+) -> Rows:
+    """The rows, when their first batch has shown which columns are aware times.
+
+    :param declared: those that the select's types say are; of what has values, the values decide.
+    """
+    first = list(itertools.islice(batches, 1))
+    values = _first_values(first[0] if first else ())
+    moments = {number for number, value in values.items() if isinstance(value, datetime) and value.tzinfo is not None}
+    return Rows(columns, itertools.chain(first, batches), frozenset(moments | (declared - values.keys())))
+
+
+def _first_values(batch: Sequence[Row]) -> dict[int, Any]:
+    """A value of each column that has one in these rows."""
+    found: dict[int, Any] = {}
+    for row in batch:
+        if not isinstance(row, Collection) or len(found) == len(row):  # the former may be used up by a look
+            break
+        found |= {number: value for number, value in enumerate(row) if value is not None and number not in found}
+    return found
+
+
+def _declared_moments(source: SelectBase, columns: int, dialect: str) -> frozenset[int]:
+    """The columns of a select whose type is an aware time. SQLite has none, but a type may make them itself."""
+    types = [column.type for column in source.selected_columns]
+    aware = {number for number, kind in enumerate(types) if _is_aware(kind, dialect)}
+    return frozenset(aware if len(types) == columns else ())  # a text among the columns is not counted
+
+
+def _is_aware(kind: TypeEngine[Any], dialect: str) -> bool:
+    if isinstance(kind, TypeDecorator):
+        return _is_aware(kind.impl_instance, "any")
+    return isinstance(kind, DateTime) and kind.timezone and dialect != "sqlite"
+
+
 def _unordered(source: SelectBase) -> SelectBase:
     """The same rows in any order, which is cheaper to count."""
     return source.order_by(None) if isinstance(source, GenerativeSelect) else source
+
+
+def _is_queryset(source: Any) -> bool:
+    """Whether this is a Django queryset: it has a length as well, which loads it whole."""
+    return callable(getattr(source, "iterator", None)) and callable(getattr(source, "count", None))
+
+
+def _asked_for(source: Any, row: Any) -> tuple[str, ...] | None:
+    """What a ``values_list()`` of a queryset has asked for by name, where those are all of its columns."""
+    names = getattr(source, "_fields", None) if _is_queryset(source) else None
+    return tuple(map(str, names)) if names and len(names) == len(row) else None
 
 
 def _names(item: Any) -> tuple[str, ...] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +10,15 @@ from typing import Any
 
 from bgtasks import deployment, registry
 from bgtasks.claims import request_id
-from bgtasks.errors import BadToken, ExpiredToken, InvalidRequestId, RequestNotFound, RevokedToken, UnknownFileType
+from bgtasks.errors import (
+    BadToken,
+    ExpiredToken,
+    ImproperlyConfigured,
+    InvalidRequestId,
+    RequestNotFound,
+    RevokedToken,
+    UnknownFileType,
+)
 from bgtasks.models import FileRequest
 from bgtasks.tokens import FILE, GENERAL, Payload, SignerLike
 
@@ -28,7 +37,7 @@ class Link:
             raise BadToken
 
 
-def _file_type(file_request: FileRequest) -> Any:
+def restored(file_request: FileRequest) -> Any:
     """The row's file type, restored; None where this process does not know it."""
     try:
         return registry.get(file_request.file_type).restore(file_request)
@@ -38,21 +47,44 @@ def _file_type(file_request: FileRequest) -> Any:
 
 def signer_of(file_request: FileRequest) -> SignerLike:
     """The signer that a request's links are signed with: its file type's, or the default one."""
-    file_type = _file_type(file_request)
+    file_type = restored(file_request)
     signer: SignerLike = file_type.get_signer() if file_type else deployment.current().default_signer
     return signer
 
 
 def is_requester_only(file_request: FileRequest) -> bool:
     """Whether only its requester may have the file: as its file type says, and yes where that is not known."""
-    file_type = _file_type(file_request)
+    file_type = restored(file_request)
     return file_type is None or bool(file_type.is_requester_only())
 
 
 def is_attachment(file_request: FileRequest) -> bool:
     """Whether a browser shall save the file, rather than show it."""
-    file_type = _file_type(file_request)
+    file_type = restored(file_request)
     return file_type is None or bool(file_type.get_content_as_attachment())
+
+
+def may_download(file_request: FileRequest, visitor: str | None) -> bool:
+    """Whether its file type lets somebody have the file, who holds a good link to it."""
+    file_type = restored(file_request)
+    return file_type is None or bool(file_type.may_download(visitor, file_request))
+
+
+def url(file_request: FileRequest, root: str) -> str | None:
+    """The link to a file that has been granted already; nothing lasts longer by it. None: there is no such link.
+
+    :param root: the path where the files application is mounted, for a deployment without a base URL.
+    """
+    file_type, granted = restored(file_request), file_request.token_id
+    personal = file_type is None or file_type.is_requester_only()
+    if granted is None or (personal and not file_request.requester):
+        return None
+    data = file_type.get_token_data(file_request) if file_type else None
+    token = Payload(FILE if personal else GENERAL, file_request.id, granted, data).sign(signer_of(file_request))
+    with contextlib.suppress(ImproperlyConfigured):
+        if file_type is not None:
+            return str(file_type.get_download_url(file_request, token))
+    return f"{root}/files/{token}"
 
 
 def create(file_request: FileRequest, purpose: str, data: Any = None, signer: SignerLike | None = None) -> str:

@@ -6,17 +6,18 @@ from typing import Any
 from urllib.parse import quote
 
 from bgtasks import deployment, templates, texts
+from bgtasks.locales import N_, gettext, in_force
 from bgtasks.models import FileRequest
 from bgtasks.notifiers import Message
 
-READY_SUBJECT = "Your file is ready: %(filename)s"
-FAILED_SUBJECT = "Your file could not be made: %(description)s"
-FAILED_TEXT = """Hello,
+READY_SUBJECT = N_("Your file is ready: %(filename)s")
+FAILED_SUBJECT = N_("Your file could not be made: %(description)s")
+FAILED_TEXT = N_("""Hello,
 
 the file that you asked for on %(requested_at)s could not be made: %(description)s
 
 %(error_message)s
-"""
+""")
 
 
 def ready(file_type: Any, file_request: FileRequest, token: str) -> Message:
@@ -24,9 +25,9 @@ def ready(file_type: Any, file_request: FileRequest, token: str) -> Message:
     url = file_type.get_download_url(file_request, token)
     fields = texts.fields_of(file_request, token=token, download_url=url)
     return Message(
-        subject=texts.fill_header(file_type.get_email_subject(), fields),
-        text=_text(file_type, fields),
-        html=_html(file_type, fields),
+        subject=texts.fill_header(gettext(file_type.get_email_subject()), fields),
+        text=_text(file_type, file_request, fields),
+        html=_html(file_type, file_request, fields),
         sender=sender(file_type),
     )
 
@@ -36,8 +37,8 @@ def failed(file_type: Any, file_request: FileRequest) -> Message:
     named = file_request.description or file_type.get_file_description() or file_request.file_type
     fields = texts.fields_of(file_request) | {"description": named}
     return Message(
-        subject=texts.fill_header(file_type.email_failed_subject, fields),
-        text=texts.fill(file_type.email_failed_text_message, fields),
+        subject=texts.fill_header(gettext(file_type.email_failed_subject), fields),
+        text=texts.fill(gettext(file_type.email_failed_text_message), fields),
         html=None,
         sender=sender(file_type),
     )
@@ -47,7 +48,9 @@ def download_url(template: str | None, file_request: FileRequest, token: str) ->
     """The link: the file type's own form of it, or ours. Raises: ImproperlyConfigured."""
     settings = deployment.current().settings
     if template:
-        quoted = {name: quote(text, safe="") for name, text in texts.fields_of(file_request, token=token).items()}
+        with in_force(None, None):  # an address is the same in every language
+            fields = texts.fields_of(file_request, token=token)
+        quoted = {name: quote(text, safe="") for name, text in fields.items()}
         return texts.fill(template, {**quoted, "base_url": settings.base_url or ""})
     return f"{settings.required('base_url')}/files/{token}"
 
@@ -57,19 +60,24 @@ def sender(file_type: Any) -> str:
     return texts.one_line(file_type.get_from_email() or deployment.current().settings.required("from_email"))
 
 
-def _text(file_type: Any, fields: dict[str, str]) -> str:
+def _text(file_type: Any, file_request: FileRequest, fields: dict[str, str]) -> str:
     text, template_name = file_type.get_email_text_message(), file_type.email_text_template_name
     if text is None and template_name:
-        return templates.render_text(template_name, _context(file_type, fields))
-    return texts.fill(text or "", fields)
+        return templates.render_text(template_name, _context(file_type, file_request, fields))
+    return texts.fill(gettext(text), fields) if text else ""
 
 
-def _html(file_type: Any, fields: dict[str, str]) -> str | None:
+def _html(file_type: Any, file_request: FileRequest, fields: dict[str, str]) -> str | None:
     html, template_name = file_type.get_email_html_message(), file_type.email_html_template_name
     if html is None and template_name:
-        return templates.render(template_name, _context(file_type, fields))
-    return None if html is None else texts.fill_html(html, fields)
+        return templates.render(template_name, _context(file_type, file_request, fields))
+    return None if html is None else texts.fill_html(gettext(html), fields)
 
 
-def _context(file_type: Any, fields: dict[str, str]) -> dict[str, Any]:
-    return {**fields, "requester_only": file_type.is_requester_only()}
+def _context(file_type: Any, file_request: FileRequest, fields: dict[str, str]) -> dict[str, Any]:
+    is_table = file_request.rows_written or file_request.rows_total == 0
+    return {
+        **fields,
+        "requester_only": file_type.is_requester_only(),
+        "rows": file_request.rows_written if is_table else None,
+    }

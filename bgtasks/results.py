@@ -11,10 +11,11 @@ from celery import Celery, current_task, states
 from kombu.exceptions import KombuError
 
 from bgtasks.errors import RequestFailed
+from bgtasks.locales import N_, gettext, in_force
 from bgtasks.models import FileRequest
 from bgtasks.states import State
 
-CANCELLED = "The request was cancelled."
+CANCELLED = N_("The request was cancelled.")
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +90,8 @@ def reopen(app: Celery, file_request: FileRequest) -> None:
 def _result_or_error(file_request: FileRequest) -> dict[str, Any] | RequestFailed:
     if file_request.state == State.READY:
         return result_of(file_request)
-    message = CANCELLED if file_request.state == State.CANCELLED else file_request.error_message
+    with in_force(file_request.language, file_request.timezone):
+        message = gettext(CANCELLED) if file_request.state == State.CANCELLED else file_request.error_message
     return RequestFailed(message, file_request.id, file_request.error_code or str(file_request.state))
 
 

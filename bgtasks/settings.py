@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import logging
 import os
 import sys
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from bgtasks import locales
 from bgtasks.errors import ImproperlyConfigured
 
 PREFIX = "bgtasks_"
@@ -41,7 +43,14 @@ STORES = ("s3", "gs", "az")
 
 NO_KEY = """bgtasks_default_key is not set, and there is no default: whoever knows the key can sign links.
 Make one, keep it secret, and give the same one to workers and web processes:
-    export BGTASKS_DEFAULT_KEY=$(python3 -c 'import secrets; print(secrets.token_urlsafe(48))')"""
+    export BGTASKS_DEFAULT_KEY=$(python3 -c 'import secrets; print(secrets.token_urlsafe(48))')
+If your Celery app has it, import that app in this process first."""
+NO_SETTINGS = (
+    "The current Celery app has no bgtasks_ setting, and the defaults hold: another database than you may think. "
+    "If your own app has settings, import it in this process first."
+)
+
+logger = logging.getLogger(__name__)
 
 
 class Settings(BaseModel):
@@ -92,14 +101,14 @@ class Settings(BaseModel):
 
     #: The prefix of an internal nginx location (``X-Accel-Redirect``), or None.
     sendfile: str | None = None
-    #: Whether downloads are sent to a presigned URL of the store, minted per click.
+    #: Whether downloads are sent to a presigned URL of the bucket (``s3://…``), minted per click.
     redirect_to_store: bool = False
 
     @field_validator("redirect_to_store")
     @classmethod
-    def _not_yet(cls, value: bool) -> bool:
-        if value:
-            raise ValueError("is not supported yet: downloads are streamed, or handed to nginx by bgtasks_sendfile")
+    def _redirect_to_store(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and not str(info.data.get("store_url", "s3://")).startswith("s3://"):
+            raise ValueError("needs a bgtasks_store_url of s3://…: from a folder, gs:// and az:// files are streamed")
         return value
 
     @field_validator("default_key", mode="before")
@@ -120,6 +129,11 @@ class Settings(BaseModel):
         if kind not in DATABASES:
             raise ValueError("must look like sqlite:///folder/file.db or postgresql://user:password@host/database")
         return value
+
+    @field_validator("store_url", mode="before")
+    @classmethod
+    def _store_path(cls, value: object) -> object:
+        return os.fspath(value) if isinstance(value, os.PathLike) else value
 
     @field_validator("store_url")
     @classmethod
@@ -240,4 +254,17 @@ def current(app: Celery | None = None) -> Settings:
     app = app or this_app()
     if app not in _read:
         _read[app] = read(configuration(app), os.environ, config_root(app))
+        if not is_configured(app):
+            logger.warning(NO_SETTINGS)
     return _read[app]
+
+
+def _root() -> Path | None:
+    """The current app's folder; None where there are no settings, which is to be said even so."""
+    try:
+        return current().root
+    except ImproperlyConfigured:
+        return None
+
+
+locales.find_catalogues_by(_root)

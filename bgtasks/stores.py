@@ -12,6 +12,7 @@ import functools
 import hashlib
 import heapq
 import io
+import itertools
 import logging
 import operator
 import os
@@ -33,6 +34,7 @@ _FULL = re.compile(rf"os error ({errno.ENOSPC}|{errno.EDQUOT})\b")
 
 WRITE_BUFFER = 8 * 1024 * 1024  # bytes; a part of an S3 upload must have at least 5 MiB
 READ_CHUNK = 1024 * 1024  # bytes
+BUCKET_CHUNK = 4 * 1024 * 1024  # bytes; there each one is a request, whose answer takes its time to begin
 #: How long a bucket is tried that does not answer: a step that waits for it holds a slot.
 RETRIES: Any = {"retry_timeout": timedelta(seconds=5)}
 LIST_PAGE = 1000  # objects in one answer of a bucket
@@ -98,6 +100,7 @@ class Store:
 
     def __init__(self, url: str, root: Path) -> None:
         self._folder = None if "://" in url else (root / url).resolve()
+        self._chunk = READ_CHUNK if self._folder else BUCKET_CHUNK
         with _translated():
             local = LocalStore(self._folder, mkdir=True) if self._folder else None
             self._store: Any = local or from_url(url, retry_config=RETRIES)
@@ -116,11 +119,33 @@ class Store:
         with _translated():
             return int(obstore.head(self._store, key)["size"])
 
-    def read(self, key: str) -> Iterator[bytes]:
-        """The object's bytes, a chunk at a time; it is opened at once. Raises: ObjectMissing."""
+    def read(self, key: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
+        """The object's bytes, or a part of them, a chunk at a time; the first one is read at once.
+
+        Nothing but that part is read, and a client that is slow holds no connection to a bucket.
+        Raises: ObjectMissing, also where the object ends too early, and TransientError.
+        """
+        chunks = self._chunks(key, start, self.size(key) if length is None else start + length)
+        return itertools.chain([first] if (first := next(chunks, None)) else [], chunks)
+
+    def _chunks(self, key: str, start: int, stop: int) -> Iterator[bytes]:
+        while start < stop:
+            with _translated():
+                chunk = bytes(obstore.get_range(self._store, key, start=start, end=min(start + self._chunk, stop)))
+            if not chunk:
+                raise ObjectMissing
+            yield chunk
+            start += len(chunk)
+
+    def open_local(self, key: str) -> int | None:
+        """A descriptor of the object on a disk; None for a bucket. Raises: ObjectMissing, TransientError."""
         with _translated():
-            reader = obstore.open_reader(self._store, key, buffer_size=READ_CHUNK)
-        return _chunks(reader)
+            return os.open(self._folder / key, os.O_RDONLY) if self._folder else None
+
+    def sign(self, key: str, seconds: int) -> str:
+        """A URL by which anybody may read the object of a bucket for so long. Raises: TransientError."""
+        with _translated(TransientError):
+            return str(obstore.sign(self._store, "GET", key, timedelta(seconds=seconds)))
 
     def local_path(self, key: str) -> Path | None:
         """Where the object is on this machine's disk; None for a bucket."""
@@ -189,12 +214,6 @@ class Store:
         if self._folder:
             with contextlib.suppress(OSError):
                 (self._folder / key.partition("/")[0]).rmdir()
-
-
-def _chunks(reader: Any) -> Iterator[bytes]:
-    with contextlib.closing(reader), _translated():
-        while chunk := reader.read(READ_CHUNK):
-            yield bytes(chunk)
 
 
 @contextlib.contextmanager

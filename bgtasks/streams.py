@@ -6,8 +6,9 @@ import contextlib
 import contextvars
 import io
 import queue
+import tempfile
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, BinaryIO, cast
 
 from celery import Celery
@@ -67,6 +68,20 @@ def written_by(write: Callable[[BinaryIO], None]) -> Iterator[bytes]:
     """
     chunks = _read(write)
     return _Chunks(next(chunks, b""), chunks)  # what fails at once fails before a response has begun
+
+
+def spooled(chunks: Iterable[bytes]) -> tuple[BinaryIO, int]:
+    """The same bytes as a file, which is on the disk until it is closed, and their number."""
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - whoever reads it closes it
+    try:
+        for chunk in chunks:
+            file.write(chunk)
+        size = file.tell()
+        file.seek(0)
+    except BaseException:
+        file.close()
+        raise
+    return cast("BinaryIO", file), size
 
 
 def _read(write: Callable[[BinaryIO], None]) -> Generator[bytes]:

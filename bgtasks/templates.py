@@ -1,4 +1,7 @@
-"""Pages and mails from jinja2 files: the deployment's own ``templates`` folder first, then ours."""
+"""Pages and mails from jinja2 files: the deployment's own ``templates`` folder first, then ours.
+
+Ours are called ``bgtasks/status.html`` and so on as well: one of the same name can extend them.
+"""
 
 from __future__ import annotations
 
@@ -7,32 +10,44 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PackageLoader, PrefixLoader, StrictUndefined
 
-from bgtasks import settings
-
-#: Our pages load nothing from anywhere and are framed by nobody.
-HEADERS = {
-    "Cache-Control": "private, no-store",
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
+from bgtasks import locales, settings
 
 
 def render(name: str, context: Mapping[str, Any]) -> str:
-    """A page: values are escaped."""
-    return _environment(settings.current().root, True).get_template(name).render(context)
+    """A page in the locale in force: values are escaped."""
+    return _render(name, context, escape=True)
 
 
 def render_text(name: str, context: Mapping[str, Any]) -> str:
-    """A plain text: nothing is escaped."""
-    return _environment(settings.current().root, False).get_template(name).render(context)
+    """A plain text in the locale in force: nothing is escaped."""
+    return _render(name, context, escape=False)
+
+
+def _render(name: str, context: Mapping[str, Any], *, escape: bool) -> str:
+    template = _environment(settings.current().root, escape).get_template(name)
+    locale = locales.current()
+    return template.render({"lang": locale.spoken, "text_direction": locale.text_direction, **context})
 
 
 @functools.cache
 def _environment(root: Path, escape: bool) -> Environment:
     # Values are escaped whatever a file is called: select_autoescape would trust the suffix.
-    ours = PackageLoader("bgtasks", "wsgi/templates"), PackageLoader("bgtasks", "notifiers/templates")
-    loader = ChoiceLoader([FileSystemLoader(root / "templates"), *ours])
-    return Environment(loader=loader, autoescape=escape, undefined=StrictUndefined, trim_blocks=True)  # noqa: S701
+    folders = "wsgi/templates", "notifiers/templates", "dev/templates"
+    ours = ChoiceLoader([PackageLoader("bgtasks", folder) for folder in folders])
+    loader = ChoiceLoader([FileSystemLoader(root / "templates"), ours, PrefixLoader({"bgtasks": ours})])
+    made = Environment(
+        loader=loader,
+        autoescape=escape,  # noqa: S701
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        extensions=["jinja2.ext.i18n"],
+    )
+    made.policies["ext.i18n.trimmed"] = True  # a line break within a text is the template's, not the catalogues'
+    # One environment for all languages: these look at the locale in force when they are called.
+    made.install_gettext_callables(locales.gettext, locales.ngettext, newstyle=True)  # type: ignore[attr-defined]
+    made.filters.update(number=locales.number, when=locales.when, size=locales.size, duration=locales.duration)
+    # For what is no text of the template's own: _() would take it for markup, and a % in it for a format.
+    made.filters["translated"] = locales.gettext
+    return made

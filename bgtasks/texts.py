@@ -7,8 +7,9 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, tzinfo
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from bgtasks import locales
+from bgtasks.catalogues import Blank
 from bgtasks.errors import ImproperlyConfigured
 from bgtasks.models import COLUMNS, FileRequest
 
@@ -17,23 +18,18 @@ LINK_FIELDS = ("token", "download_url")
 FIELDS = frozenset({*COLUMNS, *LINK_FIELDS, "base_url"})
 
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
-_UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
 def zone_of(file_request: FileRequest | None) -> tzinfo:
-    """The requester's time zone; UTC where none is known."""
-    name = file_request.timezone if file_request else None
-    try:
-        return ZoneInfo(name) if name else UTC
-    except (ZoneInfoNotFoundError, ValueError, OSError):  # the name of a folder, or one too long for a file
-        return UTC
+    """The time zone of a row's requester, or else the one in force; UTC where none is known."""
+    return (locales.known_zone(file_request.timezone) or UTC) if file_request else locales.current().zone
 
 
 def fields_of(file_request: FileRequest, **link: str) -> dict[str, str]:
-    """The row's fields and the link's, as a person would write them."""
-    zone = zone_of(file_request)
-    shown = {name: _shown(getattr(file_request, name), zone) for name in COLUMNS}
-    shown["size"] = size(file_request.size)
+    """The row's fields and the link's, as a person would write them where the language in force is spoken."""
+    shown = {name: _shown(getattr(file_request, name)) for name in COLUMNS}
+    shown["size"] = locales.size(file_request.size)
+    shown["description"] = locales.gettext(file_request.description)
     return {**dict.fromkeys(FIELDS, ""), **shown, **link}
 
 
@@ -57,36 +53,19 @@ def one_line(text: str) -> str:
     return " ".join(_CONTROLS.sub(" ", text).split())
 
 
-class _Blank(dict[str, str]):
-    """Every field, empty. ``%s`` without a name would show them all, and so refuses."""
-
-    def __repr__(self) -> str:
-        raise TypeError("a placeholder has no name")
-
-
 def check(owner: str, name: str, text: str | None) -> None:
     """See that a text names only what there is. Raises: ImproperlyConfigured."""
     try:
-        fill(text or "", _Blank.fromkeys(FIELDS, ""))
+        fill(text or "", Blank.fromkeys(FIELDS, ""))
     except KeyError as unknown:
         raise ImproperlyConfigured(f"{owner}.{name} names {unknown}, which is not a field of a request") from None
     except (ValueError, TypeError) as malformed:
         raise ImproperlyConfigured(f"{owner}.{name} is not a %(name)s string: {malformed}") from None
 
 
-def size(count: int | None) -> str:
-    """Bytes as people say them: ``12.3 MB``."""
-    if count is None:
-        return ""
-    value, unit = float(count), 0
-    while value >= 1000 and unit < len(_UNITS) - 1:
-        value, unit = value / 1000, unit + 1
-    return f"{value:.1f} {_UNITS[unit]}" if unit else f"{count} bytes"
-
-
-def _shown(value: Any, zone: tzinfo) -> str:
+def _shown(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, datetime):
-        return value.astimezone(zone).strftime("%Y-%m-%d %H:%M %Z")
-    return f"{value:,}" if isinstance(value, int) else str(value)
+        return locales.when(value)
+    return locales.number(value) if isinstance(value, int) else str(value)

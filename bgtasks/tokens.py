@@ -125,3 +125,7 @@ class Payload:
 FILE = "file"
 #: A download by whoever holds the link.
 GENERAL = "general"
+#: A page that says how a request stands.
+STATUS = "status"
+#: What a form on such a page does.
+CANCEL, DELETE = "cancel", "delete"

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Self
 
-from pydantic import BaseModel, model_validator
+from pydantic import BaseModel, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 
 class DateRange(BaseModel):
     """Days, both ends included; with no last day it goes on to today and beyond."""
 
-    from_date: date
-    until_date: date | None = None
+    from_date: date = Field(title="First day")
+    until_date: date | None = Field(None, title="Last day", description="Nothing: to the end.")
 
-    @model_validator(mode="after")
-    def check_order(self) -> Self:
+    @field_validator("until_date")
+    @classmethod
+    def check_order(cls, value: date | None, info: ValidationInfo) -> date | None:
         """An empty range is a mistake, and not an empty file."""
-        if self.until_date is not None and self.until_date < self.from_date:
-            raise ValueError("until_date is before from_date")
-        return self
+        first = info.data.get("from_date")
+        if value is not None and first is not None and value < first:
+            raise PydanticCustomError("date_order", "The last day is before the first one.")
+        return value

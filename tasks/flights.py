@@ -12,6 +12,7 @@ from importlib import metadata as metadata_of
 from typing import Any
 
 from celery import shared_task
+from pydantic import Field
 from sqlalchemy import Column, Date, Integer, MetaData, Select, String, Table, func, insert, select
 
 from bgtasks import FileType, database, registry
@@ -51,14 +52,16 @@ NUMBERS = tuple(column.name for column in flights.columns if isinstance(column.t
 
 
 class Flights(FileType):
-    """Flights of a range of days, of one carrier or all of them."""
+    """Flights of a range of days in 2013, of one carrier or all of them."""
 
     file_type = "flights"
     file_description = "Flights from New York City"
     formats = ("csv", "xlsx")
 
     class Criteria(DateRange):
-        carrier: str | None = None
+        carrier: str | None = Field(
+            None, title="Carrier", description="Two letters or digits, such as UA. Nothing: all of them.", max_length=2
+        )
 
     def get_items(self, criteria: Any) -> Select[Any]:
         columns = [column for column in flights.columns if column.name != "id"]

@@ -38,7 +38,7 @@ class LoginEvent(Base):
 
 
 class LoginEvents(FileType):
-    """The events of a range of days, in UTC."""
+    """The events of a range of days, in UTC. The sample begins on 1 January 2026."""
 
     file_type = "login_events"
     file_description = "Login events"

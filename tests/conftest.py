@@ -22,6 +22,7 @@ from bgtasks.deployment import Deployment
 from bgtasks.stack import Mailbox
 from tests.support.file_types import Numbers
 from tests.support.rabbitmq import RabbitMQ
+from tests.support.s3 import S3, Bucket
 from tests.support.services import missing
 
 KEY = "a key for the tests, which is long enough"
@@ -31,6 +32,8 @@ TEMPLATE = "bgtasks_template"
 
 # The same examples each time; and a slow machine is no error.
 hypothesis_settings.register_profile("bgtasks", deadline=None, derandomize=True)
+# `make fuzz`: other examples each time, and many of them.
+hypothesis_settings.register_profile("fuzz", deadline=None, max_examples=5_000, print_blob=True)
 hypothesis_settings.load_profile("bgtasks")
 
 _numbers = itertools.count()
@@ -39,7 +42,7 @@ _numbers = itertools.count()
 @pytest.fixture(autouse=True, scope="session")
 def _no_settings_from_outside() -> None:
     """The environment overrides settings; a developer's own must not reach the tests."""
-    for name in [name for name in os.environ if name.startswith(("BGTASKS_", "CELERY_"))]:
+    for name in [name for name in os.environ if name.startswith(("BGTASKS_", "CELERY_", "AWS_"))]:
         del os.environ[name]
 
 
@@ -122,6 +125,23 @@ def rabbitmq() -> Iterator[RabbitMQ]:
     server.stop()
 
 
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3]:
+    """A real S3 API; each test has a bucket of its own."""
+    server = S3()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3: S3, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    """An empty bucket that this process can reach."""
+    made = s3.bucket(f"test-{os.getpid()}-{next(_numbers)}")
+    for name, value in made.environ.items():
+        monkeypatch.setenv(name, value)
+    return made
+
+
 @pytest.fixture
 def mailbox() -> Iterator[Mailbox]:
     """A real SMTP server that keeps what it is sent."""
@@ -140,14 +160,14 @@ def conf() -> dict[str, Any]:
 def app(database_url: str, tmp_path: Path, conf: dict[str, Any]) -> Iterator[Celery]:
     """An application's Celery app with bgtasks installed; messages and results stay in memory."""
     made = Celery("tests", broker="memory://", backend="cache+memory://", set_as_current=False)
-    made.conf.update(
-        bgtasks_database_url=database_url,
-        bgtasks_store_url=str(tmp_path / "files"),
-        bgtasks_default_key=KEY,
-        bgtasks_base_url=BASE_URL,
-        bgtasks_from_email="exports@example.com",
-        **conf,
-    )
+    usual = {
+        "bgtasks_database_url": database_url,
+        "bgtasks_store_url": str(tmp_path / "files"),
+        "bgtasks_default_key": KEY,
+        "bgtasks_base_url": BASE_URL,
+        "bgtasks_from_email": "exports@example.com",
+    }
+    made.conf.update(usual | conf)
     install(made)
     made.set_current()
     yield made

@@ -6,7 +6,8 @@ import importlib
 from datetime import UTC, tzinfo
 from typing import Any, BinaryIO, Protocol, runtime_checkable
 
-from bgtasks.errors import ImproperlyConfigured, UnknownFormat
+from bgtasks.errors import UnknownFormat
+from bgtasks.extras import needs as needs
 from bgtasks.items import Items
 
 #: The built-in formats: name to module and class.
@@ -36,7 +37,7 @@ class Format(Protocol):
     def write(self, items: Items, buffer: BinaryIO, zone: tzinfo = UTC) -> None:
         """Stream the items into a binary file that can't seek.
 
-        :param zone: where aware times are shown.
+        :param zone: where aware times are shown, to be named in the headings (``Rows.headings``); UTC: none is known.
         Raises: UnwritableValue, TooManyRows.
         """
 
@@ -51,12 +52,3 @@ def resolve(chosen: str | Format) -> Format:
         raise UnknownFormat from None
     made: Any = getattr(importlib.import_module(module), name)
     return made()  # type: ignore[no-any-return]
-
-
-def needs(extra: str, module: str) -> Any:
-    """A module that needs what comes with an extra. Raises: ImproperlyConfigured, which says how to install it."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        missing = error.name or module
-        raise ImproperlyConfigured(f"{missing} is not installed: pip install 'celery-bgtasks[{extra}]'") from error

@@ -97,6 +97,11 @@ def local(value: datetime, zone: tzinfo) -> datetime:
         return value
 
 
+def zone_name(zone: tzinfo) -> str:
+    """What a zone is called, such as ``Europe/Zurich``, ``UTC`` or ``UTC+02:00``."""
+    return getattr(zone, "key", None) or str(zone)
+
+
 def is_unicode(text: str) -> bool:
     """Whether a text can be encoded: half of a surrogate pair can't."""
     try:

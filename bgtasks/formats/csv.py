@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, BinaryIO, ClassVar
 
 from bgtasks.errors import ImproperlyConfigured, UnwritableValue
-from bgtasks.formats.cells import Cells, is_unicode, neutralised, unchanged
+from bgtasks.formats.cells import Cells, is_unicode, neutralised, unchanged, zone_name
 from bgtasks.items import Items, Row, Rows
 
 BOM = "\ufeff"
@@ -49,8 +49,10 @@ class Csv:
             page.write(BOM)
         done = 0
         with items.open() as rows:
-            if self.header and rows.columns is not None:
-                writer.writerow(map(text, rows.columns))
+            # Each time has its offset: the zone is named where somebody has chosen it.
+            headings = rows.headings(None if zone is UTC else zone_name(zone))
+            if self.header and headings is not None:
+                writer.writerow(map(text, headings))
                 _flush(page, buffer, lambda: UnwritableValue("A heading is not valid Unicode"))
             for batch in rows.batches:
                 writer.writerows([cell(value) for value in row] for row in batch)

@@ -15,9 +15,9 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from enum import Enum
 from typing import Any, BinaryIO, ClassVar
 
-from bgtasks.errors import ImproperlyConfigured, TooManyRows, UnwritableValue
+from bgtasks.errors import ImproperlyConfigured, Sentence, TooManyRows, UnwritableValue
 from bgtasks.formats import needs
-from bgtasks.formats.cells import Cells, by_ancestor, local, unchanged
+from bgtasks.formats.cells import Cells, by_ancestor, local, unchanged, zone_name
 from bgtasks.items import Items, Row, Rows
 
 #: Excel's limits (its "specifications and limits" page).
@@ -34,9 +34,11 @@ WIDTH = 16  # characters
 #: XlsxWriter's answers, and one of our own.
 OUT_OF_BOUNDS, TOO_LONG, NO_UNICODE = -1, -2, -3
 REFUSALS = {
-    OUT_OF_BOUNDS: f"An Excel sheet has {SHEET_COLUMNS:,} columns and no more",
-    TOO_LONG: f"A text is longer than the {CELL_CHARACTERS:,} characters that an Excel cell holds",
-    NO_UNICODE: "A text is not valid Unicode",
+    OUT_OF_BOUNDS: Sentence("An Excel sheet has %(most)s columns and no more", {"most": SHEET_COLUMNS}),
+    TOO_LONG: Sentence(
+        "A text is longer than the %(most)s characters that an Excel cell holds", {"most": CELL_CHARACTERS}
+    ),
+    NO_UNICODE: Sentence("A text is not valid Unicode"),
 }
 
 _SHEET_NAME = re.compile(r"(?!')[^\[\]:*?/\\\x00-\x1f]{1,31}(?<!')")
@@ -102,8 +104,9 @@ class _Sheet:
 
     def write(self, items: Items) -> None:
         with items.open() as rows:
-            if rows.columns is not None:
-                self._write_headings(rows.columns)
+            # Excel's times have no zone and no offset: it is named in any case.
+            if (headings := rows.headings(zone_name(self._zone))) is not None:
+                self._write_headings(headings)
             first = self._row
             for batch in rows.batches:
                 if self._row + len(batch) > SHEET_ROWS:
@@ -115,7 +118,8 @@ class _Sheet:
     def _write_headings(self, names: tuple[str, ...]) -> None:
         for column, name in enumerate(names):
             if refusal := self._text(column, name, self._heading):
-                raise UnwritableValue(f"{REFUSALS[refusal]} (heading {column + 1:,})")
+                heading = {"fault": REFUSALS[refusal], "number": column + 1}
+                raise UnwritableValue(Sentence("%(fault)s (heading %(number)s)", heading))
         self._sheet.freeze_panes(1, 0)
         self._row = 1
 

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from bgtasks.database import later
 from bgtasks.errors import BgtasksError, TransientError
 from bgtasks.history import log
+from bgtasks.locales import in_force
 from bgtasks.models import FileRequest
 from bgtasks.requests.room import see_room, take_turn
 from bgtasks.requests.writer import Writer, failed
@@ -39,7 +40,8 @@ class Asking(Writer):
         """
         if fault is not None:
             keyless = {"idempotency_key": None, "coalesce_key": None}
-            new = {**new, **failed(fault.error_code, str(fault)), **keyless}
+            with in_force(new.get("language"), new.get("timezone")):
+                new = {**new, **failed(fault.error_code, fault.told()), **keyless}
         with self._database.writing() as session:
             return self.insert_with(session, new, scheduled=scheduled, most=most)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import func
+from sqlalchemy import func, select, tuple_
 
 from bgtasks.database import later
 from bgtasks.models import FileRequest
@@ -50,6 +50,21 @@ class People(Writer):
         """Count one whole download."""
         counted = {"downloads": FileRequest.downloads + 1, "last_downloaded_at": later()}
         self._change(request_id, values=counted, events=(EventKind.DOWNLOADED,), actor=actor, detail=address)
+
+    def of(self, requester: str, most: int, after: str | None = None) -> list[FileRequest]:
+        """Somebody's requests, the newest first.
+
+        :param most: how many.
+        :param after: begin below this request of theirs; where it is gone, at the newest.
+        """
+        own = select(FileRequest).where(FileRequest.requester == requester)
+        newest = own.order_by(FileRequest.requested_at.desc(), FileRequest.id.desc()).limit(most)
+        with self._database.reading() as session:
+            last = session.scalar(own.where(FileRequest.id == after)) if after else None
+            if last is not None:
+                place = tuple_(FileRequest.requested_at, FileRequest.id)
+                newest = newest.where(place < (last.requested_at, last.id))
+            return list(session.scalars(newest))
 
     def delete(self, request_id: str) -> FileRequest | None:
         """Remove the row and the history of an ended request; its object is left to the caller. None: it is live."""

@@ -12,10 +12,9 @@ from sqlalchemy.orm import Session
 
 from bgtasks.errors import TooManyActive
 from bgtasks.models import FileRequest
-from bgtasks.states import LIVE, State
+from bgtasks.requests.outlook import recent_runs
+from bgtasks.states import LIVE
 
-#: How many finished requests, of all types, are looked at to tell how long one takes.
-RECENT = 500
 #: Seconds until it is worth asking again: where no request has finished yet, and at least, and at most.
 UNKNOWN, SOONEST, LATEST = 60, 10, 3600
 
@@ -47,14 +46,6 @@ def see_room(session: Session, new: FileRequest, most: int) -> None:
 
 def _seconds_until_room(session: Session, new: FileRequest, had: timedelta) -> int:
     """How long the one that was asked for first will take still, if it takes as long as the recent ones."""
-    durations = _recent_durations(session, new.file_type)
+    durations = [run.whole for run in recent_runs(session, new.file_type)]
     left = statistics.median(durations) - had.total_seconds() if durations else UNKNOWN
     return math.ceil(min(max(left, SOONEST), LATEST))
-
-
-def _recent_durations(session: Session, file_type: str) -> list[float]:
-    """In seconds, from the asking to the finished file; found by an index, whatever the size of the table."""
-    columns = FileRequest.file_type, FileRequest.requested_at, FileRequest.finished_at
-    ready = select(*columns).where(FileRequest.state == State.READY).order_by(FileRequest.requested_at.desc())
-    rows = session.execute(ready.limit(RECENT))
-    return [(end - beginning).total_seconds() for name, beginning, end in rows if name == file_type and end]

@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from sqlalchemy import ColumnElement, tuple_, update
 
 from bgtasks.database import later
-from bgtasks.errors import BgtasksError, ImproperlyConfigured
+from bgtasks.errors import BgtasksError, ImproperlyConfigured, Sentence
 from bgtasks.models import FileRequest
-from bgtasks.requests.writer import BY_HAND, NEXT_FENCE, UNLEASED, Writer, failed
+from bgtasks.requests.writer import BY_HAND, NEXT_FENCE, UNLEASED, Writer, failed, said_to
 from bgtasks.states import LIVE, EventKind, State
+
+NEVER_STARTED = Sentence("Nobody was there to make the file. Please ask for it again.")
+WORKER_LOST = Sentence("The file could not be made: its worker was lost again and again.")
 
 
 class Sweeping(Writer):
@@ -42,15 +45,15 @@ class Sweeping(Writer):
         if seen.state not in LIVE:
             return self._change(seen.id, *_waits_as(seen), values={"dispatch_at": None})
         code = ImproperlyConfigured.error_code
-        ended = failed(code, BgtasksError.default_message()) | self._waiting(True)
+        ended = failed(code, said_to(seen, BgtasksError().sentence)) | self._waiting(True)
         return self._change(seen.id, *_waits_as(seen), values=ended, events=(EventKind.FAILED,), detail=code)
 
     def give_up(self, seen: FileRequest) -> FileRequest | None:
         """Fail a scheduled request that nobody has ever started, after so long. None: somebody has, or may yet."""
         untouched = FileRequest.fence == 0, FileRequest.state == State.PENDING, FileRequest.dispatch_at.is_not(None)
         too_long = FileRequest.requested_at <= later(-self._settings.give_up)
-        code, sentence = "never_started", "Nobody was there to make the file. Please ask for it again."
-        ended = failed(code, sentence) | self._waiting(True)
+        code = "never_started"
+        ended = failed(code, said_to(seen, NEVER_STARTED)) | self._waiting(True)
         return self._change(seen.id, *untouched, too_long, values=ended, events=(EventKind.FAILED,), detail=code)
 
     def recover(self, seen: FileRequest, lost: str | None = None) -> FileRequest | None:
@@ -65,7 +68,7 @@ class Sweeping(Writer):
         if (seen.leased_by or "").startswith(BY_HAND):
             taken |= {"state": State.PENDING, "dispatch_at": None}
         elif is_last and seen.state in LIVE:
-            taken |= failed("worker_lost", "The file could not be made: its worker was lost again and again.")
+            taken |= failed("worker_lost", said_to(seen, WORKER_LOST))
             event, detail = EventKind.FAILED, "worker_lost"
         elif is_last:  # it has ended well or badly: only the telling failed
             taken |= {"dispatch_at": None, "coalesce_key": None}

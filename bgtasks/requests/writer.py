@@ -10,6 +10,7 @@ from bgtasks.claims import Held
 from bgtasks.database import Database, later
 from bgtasks.errors import ClaimLost
 from bgtasks.history import events_of, log
+from bgtasks.locales import Sentence, in_force, told
 from bgtasks.models import Event, FileRequest
 from bgtasks.settings import Settings
 from bgtasks.states import EventKind, State
@@ -82,6 +83,12 @@ class Writer:
 def mine(held: Held) -> tuple[ColumnElement[bool], ...]:
     """Fence and owner: a heartbeat that is late must not lease a request that was released meanwhile."""
     return FileRequest.fence == held.file_request.fence, FileRequest.leased_by == held.owner
+
+
+def said_to(seen: FileRequest, sentence: Sentence) -> str:
+    """A sentence for a row, in the language of its requester."""
+    with in_force(seen.language, seen.timezone):
+        return told(sentence)
 
 
 def failed(code: str, message: str) -> dict[str, Any]:

@@ -1,73 +1,55 @@
-"""The download, as functions for a view of one's own, and its refusals.
-
-Each refusal is an ``HTTPException`` of Werkzeug's too, so that Flask and Werkzeug answer it as it is.
-"""
+"""The download, as functions for a view of one's own."""
 
 from __future__ import annotations
 
 import logging
 from typing import Any
 
-from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Request, Response
 
-from bgtasks import database, deployment, identity, links, toolbox
+from bgtasks import database, deployment, identity, links, serving, toolbox
 from bgtasks.claims import Claim
-from bgtasks.errors import BadToken, BgtasksError, ExpiredToken, RequestNotFound, RevokedToken
+from bgtasks.errors import (
+    BadToken,
+    ExpiredToken,
+    PreconditionFailed,
+    RangeNotSatisfiable,
+    RequestNotFound,
+    RevokedToken,
+    Sentence,
+)
 from bgtasks.models import FileRequest
 from bgtasks.states import LIVE, State
 from bgtasks.tokens import SignerLike
+from bgtasks.wsgi.refusals import (
+    DownloadNotPermitted,
+    FileIsAnother,
+    FileIsGone,
+    FileIsNotReady,
+    LoginRequired,
+    PartIsNotThere,
+    Refusal,
+    SignatureHasExpired,
+    SuspiciousToken,
+    UserIsNotRequester,
+)
 
-#: Seconds after which an unfinished file is worth another try.
-RETRY_AFTER = 10
+__all__ = [
+    "DownloadNotPermitted",
+    "FileIsAnother",
+    "FileIsGone",
+    "FileIsNotReady",
+    "LoginRequired",
+    "PartIsNotThere",
+    "Refusal",
+    "SignatureHasExpired",
+    "SuspiciousToken",
+    "UserIsNotRequester",
+    "evaluate_request",
+    "serve_file",
+]
 
 logger = logging.getLogger(__name__)
-
-
-class Refusal(BgtasksError, HTTPException):
-    """The file is not handed out."""
-
-    def __init__(self, message: str | None = None) -> None:
-        HTTPException.__init__(self, message or self.default_message())
-
-    def __str__(self) -> str:
-        return str(self.description)
-
-
-class SuspiciousToken(Refusal):
-    """This link is not valid. Please check that it was copied whole."""
-
-    code = 400
-
-
-class SignatureHasExpired(Refusal):
-    """This link has expired. Please ask for the file again."""
-
-    code = 410
-
-
-class UserIsNotRequester(Refusal):
-    """This file was made for somebody else. Please log in as the person who asked for it."""
-
-    code = 403
-
-
-class LoginRequired(Refusal):
-    """Please log in to download this file."""
-
-    code = 401
-
-
-class FileIsGone(Refusal):
-    """This file does not exist, or not any more."""
-
-    code = 404
-
-
-class FileIsNotReady(Refusal):
-    """This file is still being made. Please try again a little later."""
-
-    code = 409
 
 
 def evaluate_request(
@@ -84,7 +66,7 @@ def evaluate_request(
     :param require_requester: accept only a requester's token.
     :param verify_requester: accept only the requester; False, if the host application has checked that.
     :param signer: instead of the file type's.
-    Raises: SuspiciousToken, SignatureHasExpired, UserIsNotRequester, LoginRequired, FileIsGone.
+    Raises: SuspiciousToken, SignatureHasExpired, UserIsNotRequester, LoginRequired, DownloadNotPermitted, FileIsGone.
     """
     try:
         link = links.read(token, signer)
@@ -92,7 +74,7 @@ def evaluate_request(
         if personal and require_requester:
             link.require_requester()
     except RevokedToken:
-        raise SignatureHasExpired("This link has been withdrawn.") from None
+        raise SignatureHasExpired(Sentence("This link has been withdrawn.")) from None
     except ExpiredToken:
         raise SignatureHasExpired from None
     except BadToken:
@@ -100,7 +82,10 @@ def evaluate_request(
     except RequestNotFound:
         raise FileIsGone from None
     if personal and verify_requester:
-        _verify(http_request, link.file_request)
+        verify(http_request, link.file_request)
+    asker = link.file_request.requester if personal else identity.requester(http_request.environ)
+    if not links.may_download(link.file_request, asker):
+        raise DownloadNotPermitted
     return link.file_request, link.data
 
 
@@ -111,9 +96,10 @@ def serve_file(
     verify_requester: bool = True,
     signer: SignerLike | None = None,
 ) -> Response:
-    """The file that a token is for, streamed; counted as a download once its last byte is handed over.
+    """The file that a token is for, or the part that is asked for; counted once its last byte is handed over.
 
-    The parameters and errors are those of ``evaluate_request``; and it raises FileIsNotReady.
+    The parameters and errors are those of ``evaluate_request``; and it raises FileIsNotReady, PartIsNotThere and
+    FileIsAnother.
     """
     file_request, _ = evaluate_request(http_request, token, require_requester, verify_requester, signer)
     _require_file(file_request)
@@ -125,10 +111,16 @@ def serve_file(
         except database.UNREACHABLE:  # the visitor has the file: a count must not break it off
             logger.warning("%r: a download could not be counted", Claim.of(file_request))
 
-    return toolbox.serve(file_request, FileIsGone(), on_complete=count)
+    try:
+        return serving.response(file_request, FileIsGone(), toolbox.DEFAULT_CONTENT_TYPE, count, http_request)
+    except RangeNotSatisfiable as error:
+        raise PartIsNotThere(error.size) from None
+    except PreconditionFailed:
+        raise FileIsAnother from None
 
 
-def _verify(http_request: Request, file_request: FileRequest) -> None:
+def verify(http_request: Request, file_request: FileRequest) -> None:
+    """See that a visitor is the requester. Raises: LoginRequired, UserIsNotRequester."""
     visitor = identity.requester(http_request.environ)
     if not visitor:
         raise LoginRequired

@@ -156,7 +156,7 @@ def test_the_request_chooses_the_format_and_the_name(parts: Deployment) -> None:
     assert row.object_key is not None
     book = load_workbook(io.BytesIO(b"".join(parts.store.read(row.object_key))))
     cells = list(book.active.iter_rows(values_only=True))  # type: ignore[union-attr]
-    assert cells[0] == tuple(FLIGHTS[0])
+    assert cells[0] == (*list(FLIGHTS[0])[:-1], "time_hour (UTC)")
     assert len(cells) == len(ASKED_FOR) + 1
     first = ASKED_FOR[0]
     midnight, local = datetime.combine(first["date"], time()), first["time_hour"].replace(tzinfo=None)
@@ -165,16 +165,35 @@ def test_the_request_chooses_the_format_and_the_name(parts: Deployment) -> None:
 
 
 @pytest.mark.usefixtures("table")
+def test_it_is_made_and_told_in_the_requesters_language_and_zone(parts: Deployment, mailbox: Mailbox) -> None:
+    """The worker's own are of no account: the mail, the times in the file and their heading are the requester's."""
+    own = {"language": "de", "tz": "Europe/Zurich", "format": "xlsx"}
+    asked = request_file.delay("flights", CRITERIA, REQUESTER, **own)
+    asked.get(timeout=WAIT)
+    row = told(parts, asked.id)
+    assert row.object_key is not None
+    book = load_workbook(io.BytesIO(b"".join(parts.store.read(row.object_key))))
+    headings, first, *_ = book.active.iter_rows(values_only=True)  # type: ignore[union-attr]
+    book.close()
+    assert headings[-1] == "time_hour (Europe/Zurich)"
+    assert first[-1] == ASKED_FOR[0]["time_hour"].replace(tzinfo=None) + timedelta(hours=2)  # it is summer there
+    [mail] = mailbox.mails
+    assert mail["Subject"] == "Ihre Datei ist fertig: flights.xlsx"
+    text = mail.get_body(("plain",)).get_content()
+    assert re.search(r"Der Link gilt nur für \S+, bis \d\d\.\d\d\.20\d\d, \d\d:\d\d ME(S)?Z\.", text)
+
+
+@pytest.mark.usefixtures("table")
 def test_invalid_criteria_fail_with_a_reason_and_the_requester_is_told(parts: Deployment, mailbox: Mailbox) -> None:
     """The row, the waiting producer and the requester learn which field is wrong; nobody retries."""
     asked = request_file.delay("flights", {"until_date": "2013-01-01"}, requester=REQUESTER)
-    with pytest.raises(Exception, match=r"from_date: Field required"):
+    with pytest.raises(Exception, match=r"from_date: Please fill this in\."):
         asked.get(timeout=WAIT)
     row = told(parts, asked.id)
     assert (row.state, row.error_code, row.attempts) == (State.FAILED, "invalid_criteria", 0)
-    assert row.error_message == "The criteria are not valid (from_date: Field required)."
+    assert row.error_message == "The criteria are not valid. from_date: Please fill this in."
     assert [mail["Subject"] for mail in mailbox.mails] == ["Your file could not be made: Flights from New York City"]
-    assert "from_date: Field required" in mailbox.mails[0].get_content()
+    assert "from_date: Please fill this in." in mailbox.mails[0].get_content()
 
 
 def test_an_unknown_file_type_leaves_a_failed_row(parts: Deployment) -> None:

@@ -133,15 +133,15 @@ def test_a_model_itself_is_taken_too() -> None:
 @pytest.mark.parametrize(
     ("value", "fields"),
     [
-        ({}, {"from_date": ["Field required"]}),
-        ({"from_date": "2024-01-01", "carriers": ["UA", 1]}, {"carriers.1": ["Input should be a valid string"]}),
+        ({}, {"from_date": ["Please fill this in."]}),
+        ({"from_date": "2024-01-01", "carriers": ["UA", 1]}, {"carriers.1": ["This must be a text."]}),
         (
             {"from_date": "2024-01-02", "until_date": "2024-01-01"},
-            {"": ["Value error, until_date is before from_date"]},
+            {"": ["until_date is before from_date"]},
         ),
-        ([], {"": ["Input should be an object"]}),
-        ("text", {"": ["Input should be an object"]}),
-        (None, {"": ["Input should be an object"]}),
+        ([], {"": ["These must be named fields."]}),
+        ("text", {"": ["These must be named fields."]}),
+        (None, {"": ["These must be named fields."]}),
     ],
 )
 def test_what_is_wrong_is_said_by_field(value: Any, fields: dict[str, list[str]]) -> None:
@@ -167,13 +167,13 @@ def test_no_message_shows_a_value(field: str, value: Any) -> None:
 
 def test_an_unknown_uuid_is_refused_without_its_letters() -> None:
     """Nor with one of them."""
-    assert refusal(Picky, {"id": "z"}).fields == {"id": ["Input should be a valid UUID"]}
+    assert refusal(Picky, {"id": "z"}).fields == {"id": ["This is not a valid ID."]}
 
 
 def test_an_unknown_tag_is_answered_with_the_known_ones() -> None:
     """What can be chosen is said, not what was."""
     assert refusal(Picky, {"shape": {"kind": SECRET}}).fields == {
-        "shape": ["Input should have one of the known tags in 'kind': 'circle', 'square'"]
+        "shape": ["Please choose one of these as 'kind': 'circle', 'square'."]
     }
 
 
@@ -184,7 +184,7 @@ def test_a_message_with_braces_is_shown_as_it_is() -> None:
 
 def test_a_field_that_is_not_declared_is_refused_where_the_model_says_so() -> None:
     """``extra="forbid"`` finds misspelt fields."""
-    assert refusal(Strict, {**STRICT, "dya": 1}).fields == {"dya": ["Extra inputs are not permitted"]}
+    assert refusal(Strict, {**STRICT, "dya": 1}).fields == {"dya": ["There is no such field."]}
 
 
 # -- who asks -------------------------------------------------------------------------------------
@@ -227,6 +227,23 @@ def test_the_requester_is_not_stored_with_the_criteria() -> None:
         "until_date": None,
         "carriers": [],
     }
+
+
+@pytest.mark.parametrize("depth", [240, 300, 900])
+@pytest.mark.parametrize(("opened", "closed"), [("[", "]"), ('{"a":', "}")])
+@pytest.mark.parametrize("model", [Open, None])
+def test_what_is_nested_too_deeply_is_invalid(
+    model: type[BaseModel] | None, opened: str, closed: str, depth: int
+) -> None:
+    """JSON that a client can send and nobody can keep is its sender's fault."""
+    value = json.loads(f'{{"x": {opened * depth}1{closed * depth}}}')
+    assert list(refusal(model, value).fields) == [""]
+
+
+@pytest.mark.parametrize("model", [Open, None])
+def test_half_a_character_in_a_name_is_invalid(model: type[BaseModel] | None) -> None:
+    """JSON can spell it, and UTF-8 can't."""
+    assert list(refusal(model, json.loads('{"\\ud800": 1}')).fields) == [""]
 
 
 # -- back to JSON ---------------------------------------------------------------------------------

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import json
 import os
 import re
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.request import urlopen
+from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 
 from bgtasks.stack import Process
+from tests.conftest import KEY
 
 ROOT = Path(__file__).parent.parent.parent
 CELERY = [sys.executable, "-m", "celery"]
@@ -65,9 +71,15 @@ def dev(tmp_path: Path) -> Iterator[Process]:
 
 
 def test_dev_keeps_the_stack_until_ctrl_c(dev: Process) -> None:
-    """It prints its addresses, Flower answers, a request from another terminal works, and Ctrl-C stops it all."""
+    """Its site and Flower answer, a request from another terminal works and is mailed, and Ctrl-C stops it all."""
     dev.wait_until(lambda: "Ask for a file" in dev.output(), 120)
+    site, *_ = re.findall(r"http://\S+", dev.output())
+    with urlopen(f"{site}/", timeout=20) as answer:
+        page = answer.read().decode()
+    assert 'action="/ask/flights"' in page
+    assert 'action="/ask/login_events"' in page
     flower = re.findall(r"Flower\s+(http://\S+)", dev.output())[0]
+    assert f'<a href="{flower}">Flower</a>' in page
     with urlopen(f"{flower}/healthcheck", timeout=20) as answer:
         assert answer.status == 200
 
@@ -94,6 +106,8 @@ def test_dev_keeps_the_stack_until_ctrl_c(dev: Process) -> None:
     assert re.fullmatch(r"<flights [0-9a-f]{8} #6>", tasks()["bgtasks.notify"]["result"])
     assert "2013-01-01" not in json.dumps(tasks())
     assert "user@example.com" not in json.dumps(tasks())
+    with urlopen(f"{site}/mails", timeout=20) as answer:
+        assert "Your file is ready: flights.csv" in answer.read().decode()
 
     dev.send(signal.SIGINT)
     dev.wait_until_ended(60)
@@ -115,6 +129,34 @@ def test_dev_starts_a_process_again_that_dies(dev: Process) -> None:
     dev.send(signal.SIGTERM)
     dev.wait_until_ended(60)
     assert _started_by(ROOT / "var") == []
+
+
+def test_dev_shows_the_file_types_of_any_project(tmp_path: Path) -> None:
+    """An app given with -A: its types have forms, and its worker makes their files."""
+    shop = shutil.copytree(ROOT / "tests" / "projects" / "shop", tmp_path / "shop")
+    with contextlib.closing(sqlite3.connect(shop / "shop.db")) as connection:
+        connection.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY, customer TEXT, amount NUMERIC)")
+    env = {
+        "SHOP_DATABASE_URL": f"sqlite:///{shop / 'shop.db'}",
+        "SHOP_FILES": str(shop / "files"),
+        "SHOP_KEY": KEY,
+        "PYTHONUNBUFFERED": "1",
+    }
+    dev = Process("dev", [*CELERY, "-A", "shop.celery", "bgtasks", "dev"], tmp_path / "dev.log", shop, env)
+    try:
+        dev.wait_until(lambda: "Database" in dev.output(), 120)
+        assert "flights" not in dev.output()
+        site, *_ = re.findall(r"http://\S+", dev.output())
+        program = {"Authorization": "Basic " + base64.b64encode(b"ada:").decode(), "Accept": "application/json"}
+
+        def answer(url: str, data: bytes | None = None) -> dict[str, Any]:
+            with urlopen(Request(url, data, program), timeout=20) as response:
+                return dict(json.load(response))
+
+        asked = answer(f"{site}/ask/orders", b"least=1")
+        dev.wait_until(lambda: answer(asked["status_url"])["state"] == "ready", 60)
+    finally:
+        dev.stop()
 
 
 def _children(pid: int, text: str) -> list[int]:

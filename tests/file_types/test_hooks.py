@@ -117,7 +117,7 @@ IN_A_WORKER: dict[str, tuple[Any, End, Any]] = {
         lambda ending: toolbox.decode(ending.part("plain").split("/files/")[1].split()[0])[1],
         {"page": 3},
     ),
-    "is_requester_only": (False, lambda ending: "works, until" in ending.part("plain"), True),
+    "is_requester_only": (False, lambda ending: "works until" in ending.part("plain"), True),
 }
 #: The same for the attribute that the twin returns by default.
 AS_ATTRIBUTES = {
@@ -283,6 +283,13 @@ IN_A_VIEW: dict[str, tuple[Callable[..., Any], Answer, Any]] = {
         lambda parts, answer: "In other words" in answer.text,
         True,
     ),
+    "get_status_url": (
+        lambda self, file_request: f"https://x.example.com/{file_request.id}",
+        lambda parts, answer: answer.headers["Location"].removeprefix("https://x.example.com/") == last(parts).id,
+        True,
+    ),
+    "get_language": (lambda self, http_request: "de-CH", lambda parts, _: last(parts).language, "de-CH"),
+    "get_timezone": (lambda self, http_request: "Asia/Tokyo", lambda parts, _: last(parts).timezone, "Asia/Tokyo"),
     "get_file_request_data": (
         lambda self, http_request, dataset: {"file_type": "hooked", "language": "de"},
         lambda parts, _: (last(parts).language, last(parts).requester),

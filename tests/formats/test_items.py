@@ -108,7 +108,7 @@ def test_an_iterable_is_read_batch_by_batch() -> None:
     """Never more than a batch ahead of the file: a source may have no end."""
     source = Endless()
     with Items(source).open() as rows:
-        assert source.given == 1  # for its names
+        assert source.given == BATCH  # for its names, and to see which columns are times
         assert len(next(rows.batches)) == BATCH
         assert source.given <= BATCH + 1
         assert next(rows.batches)[-1] == (2 * BATCH - 1,)

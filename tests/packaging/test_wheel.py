@@ -32,7 +32,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_its_only_top_level_is_bgtasks(wheel: Path) -> None:
-    """No deployment, no tests; but the types, the migrations, the templates and the licence."""
+    """No deployment, no tests; but the types, the migrations, the templates, the catalogues and the licence."""
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     assert {name.partition("/")[0] for name in names if ".dist-info/" not in name} == {"bgtasks"}
@@ -41,6 +41,9 @@ def test_its_only_top_level_is_bgtasks(wheel: Path) -> None:
         "migrations/script.py.mako",
         "wsgi/templates/problem.html",
         "notifiers/templates/ready.html",
+        "locale/de/LC_MESSAGES/bgtasks.po",
+        "locale/bgtasks.pot",
+        "dev/templates/site_home.html",
     ):
         assert f"bgtasks/{needed}" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
@@ -63,6 +66,11 @@ def test_it_works_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
     for module in ("bgtasks.cli", "bgtasks.wsgi", "bgtasks.formats.csv", "bgtasks.formats.xlsx"):
         imported = run(python, "-W", "error", "-c", f"import {module}", cwd=tmp_path)
         assert imported.returncode == 0, imported.stderr
+
+    for host in ("django", "asgi"):
+        imported = run(python, "-W", "error", "-c", f"import bgtasks.contrib.{host}", cwd=tmp_path)
+        assert f"ModuleNotFoundError: {'starlette' if host == 'asgi' else host} is not installed" in imported.stderr
+        assert f"pip install 'celery-bgtasks[{host}]'" in imported.stderr
 
     celery = tmp_path / "venv" / "bin" / "celery"
     helped = run(celery, "bgtasks", "--help", cwd=tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -77,6 +78,14 @@ def test_a_bad_value_is_an_error_that_names_its_setting(name: str, value: Any) -
         read(**{name: value})
 
 
+@pytest.mark.parametrize("store_url", [..., "srv/files", "gs://bucket", "az://container/prefix"])
+def test_only_an_s3_bucket_can_be_redirected_to(store_url: Any) -> None:
+    """For the others nobody can sign the file's name; the sentence says what happens there."""
+    with pytest.raises(ImproperlyConfigured, match=r"bgtasks_redirect_to_store: .*s3://….*files are streamed"):
+        read(redirect_to_store=True, store_url=store_url)
+    assert read(redirect_to_store=True, store_url="s3://bucket/prefix").redirect_to_store
+
+
 def test_every_fault_is_named_at_once() -> None:
     """Nobody has to start a worker three times to find three typing errors."""
     with pytest.raises(ImproperlyConfigured, match=r"bgtasks_lease: .*; bgtasks_patience: "):
@@ -89,7 +98,8 @@ GOOD: list[tuple[str, Any, Any]] = [
     ("login_url", "/login", "/login"), ("login_url", "https://sso.example.com/", "https://sso.example.com/"),
     ("smtp_url", "smtps://u:p@mail.example.com:465", "smtps://u:p@mail.example.com:465"),
     ("sendfile", "/protected", "/protected"), ("store_url", "s3://bucket/prefix", "s3://bucket/prefix"),
-    ("store_url", "/srv/files", "/srv/files"), ("database_url", "postgres://u:p@db/x", "postgres://u:p@db/x"),
+    ("store_url", "/srv/files", "/srv/files"), ("store_url", Path("/srv/files"), "/srv/files"),
+    ("database_url", "postgres://u:p@db/x", "postgres://u:p@db/x"),
 ]  # fmt: skip
 
 
@@ -274,3 +284,13 @@ def test_celeryconfig_is_found_where_no_app_is_named(tmp_path: Path) -> None:
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, check=False, env=environ, cwd="/", capture_output=True, text=True)
     assert (done.stdout.strip(), done.returncode) == (str(tmp_path), 0), done.stderr
+
+
+def test_an_app_without_settings_is_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """A web process that has not imported its app would work on another database, and nobody would know why."""
+    monkeypatch.setenv("BGTASKS_DEFAULT_KEY", KEY)
+    with caplog.at_level(logging.WARNING):
+        settings.current(Celery("installed", set_as_current=False, changes={"bgtasks_store_url": "files"}))
+        assert not caplog.messages
+        settings.current(Celery("bare", set_as_current=False))
+    assert caplog.messages == [settings.NO_SETTINGS]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from typing import Any
 
 import pytest
 from sqlalchemy import event
+from werkzeug.http import http_date
 from werkzeug.test import Client, EnvironBuilder, run_wsgi_app
 
 from bgtasks import registry, toolbox
@@ -16,7 +18,7 @@ from bgtasks.states import EventKind
 from bgtasks.stores import READ_CHUNK
 from bgtasks.wsgi import application
 from tests.support.file_types import Numbers
-from tests.support.handmade import CONTENTS, REQUESTER, finished, fresh
+from tests.support.handmade import CONTENTS, REQUESTER, alter, finished, fresh
 
 LARGE = bytes(range(256)) * (3 * READ_CHUNK // 256)
 
@@ -48,14 +50,18 @@ def downloads(parts: Deployment, file_request: FileRequest) -> list[Event]:
 
 def test_its_requester_gets_the_file(client: Client) -> None:
     """The answer has the exact bytes, and says everything about them that a client may rely on."""
-    response = client.get(**ask(finished()))
+    ready = finished()
+    response = client.get(**ask(ready))
     assert response.status_code == 200
     assert response.get_data() == CONTENTS
     assert dict(response.headers) == {
         "Content-Type": "text/csv",
         "Content-Length": str(len(CONTENTS)),
         "Content-Disposition": "attachment; filename=numbers.csv",
+        "Accept-Ranges": "bytes",
         "ETag": f'"{hashlib.sha256(CONTENTS).hexdigest()}"',
+        "Last-Modified": http_date(ready.finished_at),
+        "Repr-Digest": f"sha-256=:{base64.b64encode(hashlib.sha256(CONTENTS).digest()).decode()}:",
         "Cache-Control": "private, no-store",
         "Content-Security-Policy": "default-src 'none'; sandbox",
         "Referrer-Policy": "no-referrer",
@@ -172,3 +178,14 @@ def test_the_web_server_in_front_may_send_the_file(client: Client, parts: Deploy
     assert len(downloads(parts, ready)) == 1
     parts.store.delete(str(ready.object_key))
     assert client.get(**ask(ready)).status_code == 404
+
+
+@pytest.mark.parametrize("content_type", ["text/plain; x=€", "text/html\r\nX-Injected: 1\r\n\r\n<b>", "text/html\0"])
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_type_that_no_header_can_have_is_left_out(client: Client, parts: Deployment, content_type: str) -> None:
+    """An application may take it from what somebody has uploaded: the file is handed out all the same."""
+    row = alter(parts, finished(), content_type=content_type)
+    response = client.get(**ask(row))
+    assert (response.status_code, response.get_data()) == (200, CONTENTS)
+    assert response.headers["Content-Type"] == toolbox.DEFAULT_CONTENT_TYPE
+    assert "X-Injected" not in response.headers

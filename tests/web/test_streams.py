@@ -16,7 +16,7 @@ from celery import Celery
 
 from bgtasks import settings, streams
 from bgtasks.stack import wait_for
-from bgtasks.streams import CHUNK, CHUNKS, written_by
+from bgtasks.streams import CHUNK, CHUNKS, spooled, written_by
 
 
 @pytest.fixture(autouse=True)
@@ -166,6 +166,37 @@ def test_a_wrapper_may_close_its_buffer() -> None:
         csv.writer(text).writerows([["a", "é"]] * 3)
 
     assert b"".join(written_by(write)) == "a,é\r\n".encode() * 3
+
+
+@pytest.mark.parametrize("size", [0, 1, CHUNK, 3 * CHUNK + 5])
+def test_a_file_may_be_written_before_it_is_sent(size: int) -> None:
+    """Where a client could not tell the end otherwise: all of it, and how long it is."""
+    file, length = spooled(written_by(lambda buffer: buffer.write(b"x" * size) and None))
+    with file:
+        assert (length, file.read()) == (size, b"x" * size)
+
+
+def test_what_is_written_before_is_not_in_memory() -> None:
+    """It waits on the disk."""
+    tracemalloc.start()
+    try:
+        file, length = spooled(written_by(Counted(blocks=400)))
+        assert tracemalloc.get_traced_memory()[1] < (2 * CHUNKS + 4) * CHUNK
+    finally:
+        tracemalloc.stop()
+    with file:
+        assert length == 400 * CHUNK
+
+
+def test_an_error_midway_leaves_no_file_that_is_sent() -> None:
+    """There is no response yet: the view answers with the error."""
+
+    def write(buffer: BinaryIO) -> None:
+        buffer.write(b"x" * 3 * CHUNK)
+        raise LookupError("gone")
+
+    with pytest.raises(LookupError):
+        spooled(written_by(write))
 
 
 language = contextvars.ContextVar("language", default="en")

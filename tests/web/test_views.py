@@ -9,7 +9,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.test import Client, EnvironBuilder
 from werkzeug.wrappers import Request, Response
 
-from bgtasks import registry, toolbox
+from bgtasks import identity, registry, toolbox
 from bgtasks.deployment import Deployment
 from bgtasks.errors import BgtasksError
 from bgtasks.tokens import Signer
@@ -102,6 +102,13 @@ def test_nobody_never_matches_nobody(
         view(by(user), token, require_requester=False)
     with pytest.raises(SuspiciousToken):
         view(by(user), token)
+
+
+@pytest.mark.parametrize("said", [None, False, ""])
+def test_what_a_hook_says_of_nobody(parts: Deployment, said: Any) -> None:
+    """``False`` is no name: else all whom a hook says it of would share their files."""
+    assert identity.requester({identity.REQUESTER: said}) is None
+    assert identity.requester({identity.REQUESTER: 0}) == "0"
 
 
 def test_an_open_file_type_asks_for_nothing(view: Any) -> None:

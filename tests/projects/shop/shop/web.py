@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 import shop.celery  # noqa: F401 - the app that bgtasks is installed in
-from bgtasks.dev import application
+from bgtasks.dev.site import application
 
 __all__ = ["application"]

@@ -1,7 +1,4 @@
-"""``celery bgtasks demo`` and ``celery bgtasks dev``: the whole system on one machine, nothing to install by hand.
-
-Needs the extra ``dev``.
-"""
+"""``celery bgtasks demo``: an export from the request to the file in the requester's hands."""
 
 from __future__ import annotations
 
@@ -10,130 +7,30 @@ import contextlib
 import csv
 import hashlib
 import http.client
-import os
 import re
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from email.message import EmailMessage
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import urlsplit
 
 import click
-from celery import current_app
-from celery.result import AsyncResult
 from sqlalchemy import text
-from werkzeug.wrappers import Request, Response
 
-from bgtasks import database, deployment, migrations, settings, stack, toolbox
+from bgtasks import database, deployment, toolbox
+from bgtasks.dev.foreground import PATIENCE, REQUESTER, load, whole_stack
 from bgtasks.entry import request_file
 from bgtasks.models import FileRequest
-from bgtasks.stack import HOST, Mailbox, Process, Stack, StackError, wait_for
+from bgtasks.stack import Mailbox, StackError, wait_for
 from bgtasks.states import LIVE, State
-from bgtasks.wsgi import application as files_application
 
-REQUESTER, STRANGER = "user@example.com", "somebody.else@example.com"
+STRANGER = "somebody.else@example.com"
 CRITERIA = {"from_date": "2013-01-01", "until_date": "2013-06-30"}
 COUNT = text("SELECT count(*) FROM flights WHERE date BETWEEN :from_date AND :until_date")
-PATIENCE = 120.0  # seconds for each thing that the demo waits for
 BAR = 30  # characters
-#: So many processes may die within so many seconds, before something is wrong with the stack itself.
-MOST_DEATHS, A_WHILE = 10, 60.0
 CHUNK = 1024 * 1024  # bytes
-
-ADDRESSES = """
-The stack is running; its logs are in {log}. What dies is started again. Ctrl-C stops it.
-
-  Downloads    {BGTASKS_BASE_URL}/files/<token> (log in with any name: it is the requester)
-  Flower       {flower}
-  Mails        {BGTASKS_SMTP_URL}, kept in {mails}
-  Broker       {CELERY_BROKER_URL}
-  Database     {database}: {flights:,} flights, {login_events:,} login events
-
-Ask for a file from another terminal, in this folder:
-
-  export CELERY_BROKER_URL={CELERY_BROKER_URL} CELERY_RESULT_BACKEND={CELERY_RESULT_BACKEND}
-  {python} -c 'from bgtasks import request_file as ask; \\
-      print(ask.delay("flights", {{"from_date": "2013-01-01"}}, requester="{requester}").id)'
-"""
-
-
-def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-    """The files application behind HTTP Basic authentication that takes any name: a stand-in for a real login."""
-    authorization = Request(environ).authorization
-    if authorization is None or not authorization.username:
-        challenge = {"WWW-Authenticate": 'Basic realm="any name will do"'}
-        return Response("Log in with any name: it is the requester.", 401, challenge)(environ, start_response)
-    return files_application({**environ, "REMOTE_USER": authorization.username}, start_response)
-
-
-@contextlib.contextmanager
-def whole_stack() -> Iterator[tuple[Stack, Mailbox]]:
-    """Broker, mail server, worker, beat and web server, ready."""
-    root = settings.config_root(settings.this_app())
-    mailbox, port = Mailbox(root / "var" / "mail"), stack.free_port()
-    try:
-        with stack.running(root) as parts:
-            parts.env |= {"BGTASKS_BASE_URL": f"http://{HOST}:{port}", "BGTASKS_SMTP_URL": mailbox.url}
-            parts.start_broker()
-            os.environ.update(parts.env)  # this process is a producer like any other
-            migrations.upgrade(database.current())
-            parts.start_worker()
-            parts.start_beat()
-            parts.start_web("bgtasks.dev:application", port)
-            yield parts, mailbox
-    finally:
-        mailbox.stop()
-
-
-def load(file_type: str) -> int:
-    """Have the deployment fill the table of a file type; how many rows there are."""
-    loading: AsyncResult[int] = current_app.send_task(f"{file_type}.load", ignore_result=False)
-    return loading.get(timeout=PATIENCE)
-
-
-def dev() -> None:
-    """The stack and Flower, in the foreground."""
-    with whole_stack() as (parts, _):
-        flower = stack.free_port()
-        parts.start_flower(flower)
-        rows = {name: load(name) for name in ("flights", "login_events")}
-        click.echo(
-            ADDRESSES.format(
-                log=parts.var / "log",
-                mails=parts.var / "mail",
-                flower=f"http://{HOST}:{flower}",
-                python=sys.executable,
-                requester=REQUESTER,
-                database=database.current().url.render_as_string(),
-                **parts.env,
-                **rows,
-            )
-        )
-        with contextlib.suppress(KeyboardInterrupt):
-            watch(parts)
-        click.echo("Stopping.")
-
-
-def watch(parts: Stack) -> NoReturn:
-    """Until Ctrl-C: what dies is started again. Raises: StackError, when that happens too often."""
-    deaths: list[float] = []
-    while True:
-        for process in parts.processes:
-            if not process.running:
-                deaths = [died for died in deaths if died > time.monotonic() - A_WHILE] + [time.monotonic()]
-                revive(process, len(deaths))
-        time.sleep(0.5)
-
-
-def revive(process: Process, deaths: int) -> None:
-    """Start a process again that has died. Raises: StackError, for one that can't live."""
-    if deaths > MOST_DEATHS:
-        raise StackError(f"{process.name} has ended again:\n{process.output()[-3000:]}")
-    click.echo(f"{process.name} has ended, and is started again (see {process.log}).")
-    process.restart()
-    click.echo(f"{process.name} is running again.")
 
 
 def demo() -> None:
