@@ -1,0 +1,1 @@
+"""A FastAPI site that exports the visits to a museum."""

@@ -1,0 +1,1 @@
+"""A Flask site that exports the readings of its weather stations."""

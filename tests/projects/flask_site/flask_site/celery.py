@@ -1,0 +1,21 @@
+"""The site's Celery app, in workers and in web processes: ``celery -A flask_site.celery worker``."""
+
+from __future__ import annotations
+
+import os
+
+from celery import Celery
+
+import bgtasks
+
+app = Celery("flask_site")
+app.conf.update(
+    bgtasks_database_url=os.environ["SITE_DATABASE"],
+    bgtasks_store_url=os.environ["SITE_FILES"],
+    bgtasks_default_key=os.environ["SITE_KEY"],
+    bgtasks_base_url=os.environ["SITE_URL"] + "/exports",
+    bgtasks_login_url="/login",
+    bgtasks_from_email="weather@example.com",
+    bgtasks_identify="flask_site.web:identify",
+)
+bgtasks.install(app, file_types=["flask_site.exports"])
