@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any
 from weakref import WeakKeyDictionary
 
@@ -233,7 +234,10 @@ def configuration(app: Celery) -> dict[str, Any]:
 
 
 def config_root(app: Celery) -> Path:
-    """The folder of the app's configuration module, or the working directory where it has none."""
+    """The folder of the app's configuration module, or the working directory where it has none.
+
+    Of Django's settings it is their ``BASE_DIR``, where projects have one.
+    """
     source = getattr(app, "_config_source", None) or os.environ.get("CELERY_CONFIG_MODULE")
     if source is None and isinstance(app.loader, Loader):  # the only one that looks for a module by itself
         source = "celeryconfig"
@@ -241,6 +245,9 @@ def config_root(app: Celery) -> Path:
         found = symbol_by_name(source) if isinstance(source, str) else source
     except ImportError:
         return Path.cwd()
+    base = None if isinstance(found, ModuleType) else getattr(found, "BASE_DIR", None)
+    if base is not None:
+        return Path(base).resolve()
     module = sys.modules[found.__module__] if isinstance(found, type) else found
     file = getattr(module, "__file__", None)
     return Path(file).resolve().parent if file else Path.cwd()

@@ -1,6 +1,7 @@
-"""Pages and mails from jinja2 files: the deployment's own ``templates`` folder first, then ours.
+"""Pages and mails from jinja2 files: ours, and those of the deployment's folder ``templates``.
 
-Ours are called ``bgtasks/status.html`` and so on as well: one of the same name can extend them.
+``templates/bgtasks/status.html`` there replaces our ``status.html``, or extends it by the name ``bgtasks/status.html``.
+A ``templates/base.html`` does not: it is the host application's, and of another engine perhaps.
 """
 
 from __future__ import annotations
@@ -36,9 +37,9 @@ def _environment(root: Path, escape: bool) -> Environment:
     # Values are escaped whatever a file is called: select_autoescape would trust the suffix.
     folders = "wsgi/templates", "notifiers/templates", "dev/templates"
     ours = ChoiceLoader([PackageLoader("bgtasks", folder) for folder in folders])
-    loader = ChoiceLoader([FileSystemLoader(root / "templates"), ours, PrefixLoader({"bgtasks": ours})])
+    replacing, others = FileSystemLoader(root / "templates" / "bgtasks"), FileSystemLoader(root / "templates")
     made = Environment(
-        loader=loader,
+        loader=ChoiceLoader([replacing, ours, PrefixLoader({"bgtasks": ours}), others]),
         autoescape=escape,  # noqa: S701
         undefined=StrictUndefined,
         trim_blocks=True,

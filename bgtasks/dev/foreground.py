@@ -19,6 +19,8 @@ from bgtasks.dev.navigation import FLOWER
 from bgtasks.stack import HOST, Mailbox, Process, Stack, StackError
 
 REQUESTER = "user@example.com"
+#: What this machine is called in a database's URL.
+LOCAL = ("localhost", "127.0.0.1", "::1")
 PATIENCE = 120.0  # seconds that a table may take to be filled
 #: So many processes may die within so many seconds, before something is wrong with the stack itself.
 MOST_DEATHS, A_WHILE = 10, 60.0
@@ -42,6 +44,19 @@ Ask for a file from another terminal, in this folder:
 """
 
 
+def own(target: database.Database) -> database.Database:
+    """The database, if it is on this machine: the stack's workers and sweeps act on all requests in it.
+
+    Raises: StackError.
+    """
+    if (target.url.host or "localhost") not in LOCAL and not str(target.url.host).startswith("/"):
+        raise StackError(
+            f"bgtasks_database_url is on {target.url.host}: this stack would act on the requests there. "
+            "Set BGTASKS_DATABASE_URL to a database of its own on this machine."
+        )
+    return target
+
+
 @contextlib.contextmanager
 def whole_stack(*, flower: bool = False) -> Iterator[tuple[Stack, Mailbox]]:
     """Broker, mail server, worker, beat, the development site and maybe Flower, ready."""
@@ -55,7 +70,7 @@ def whole_stack(*, flower: bool = False) -> Iterator[tuple[Stack, Mailbox]]:
             parts.env |= {"BGTASKS_LOGIN_URL": "/login"}
             parts.start_broker()
             os.environ.update(parts.env)  # this process is a producer like any other
-            migrations.upgrade(database.current())
+            migrations.upgrade(own(database.current()))
             parts.start_worker()
             parts.start_beat()
             if flower:

@@ -19,7 +19,9 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from bgtasks.stack import Process
+from bgtasks.database import Database
+from bgtasks.dev.foreground import own
+from bgtasks.stack import Process, StackError
 from tests.conftest import KEY
 
 ROOT = Path(__file__).parent.parent.parent
@@ -44,6 +46,28 @@ def test_the_demo_exports_downloads_and_checks(tmp_path: Path) -> None:
     file = Path(re.findall(r"The file is at (\S+)", done.stdout)[0])
     assert file.read_bytes().count(b"\r\n") == 166_159
     assert _started_by(ROOT / "var") == []
+
+
+@pytest.mark.parametrize(
+    ("host", "is_here"),
+    [
+        ("db.example.com", False),
+        ("10.0.0.7", False),
+        ("localhost", True),
+        ("127.0.0.1", True),
+        ("[::1]", True),
+        ("", True),
+    ],
+)
+def test_the_stack_keeps_off_other_machines_databases(host: str, is_here: bool) -> None:
+    """Its workers and sweeps would act on the requests of whoever else uses them."""
+    target = Database(f"postgresql://user:secret@{host}/exports", Path())
+    if is_here:
+        assert own(target) is target
+        return
+    with pytest.raises(StackError, match="BGTASKS_DATABASE_URL") as refused:
+        own(target)
+    assert "secret" not in str(refused.value)
 
 
 def test_a_failure_of_the_demo_says_what_failed() -> None:

@@ -219,13 +219,24 @@ def test_a_language_from_right_to_left_is_shown_so(translate: Translate, parts: 
 
 def test_a_template_of_the_same_name_extends_ours(root: Path, parts: Deployment) -> None:
     """Ours have a second name for that, ``bgtasks/…``; and they stand on the deployment's own ``base.html``."""
-    (root / "templates").mkdir()
+    folder = root / "templates" / "bgtasks"
+    folder.mkdir(parents=True)
     own = "{% extends 'bgtasks/NAME' %}{% block main %}{{ super() }}<p>Acme: NAME</p>{% endblock %}"
     for name in ("base.html", "problem.html"):
-        (root / "templates" / name).write_text(own.replace("NAME", name))
+        (folder / name).write_text(own.replace("NAME", name))
     page = templates.render("problem.html", {"title": "", "status": 404, "detail": "No such thing."})
     for part in ("No such thing.", "<p>Acme: problem.html</p>", "<style>"):
         assert part in page
     ours = templates.render("bgtasks/base.html", {})
     assert "Acme" not in ours
     assert "<p>Acme: base.html</p>" in templates.render("base.html", {})
+
+
+def test_a_hosts_own_templates_are_left_alone(root: Path, parts: Deployment) -> None:
+    """A project's ``templates/base.html`` is its own, whatever engine it is for; other names are for its file types."""
+    (root / "templates").mkdir()
+    (root / "templates" / "base.html").write_text("{% load static %}{% url 'home' %}")
+    (root / "templates" / "wait.html").write_text("{% extends 'base.html' %}{% block main %}Please wait.{% endblock %}")
+    page = templates.render("problem.html", {"title": "", "status": 404, "detail": "No such thing."})
+    assert "No such thing." in page
+    assert "Please wait." in templates.render("wait.html", {})

@@ -245,6 +245,21 @@ def test_the_root_is_the_folder_of_the_configuration(elsewhere: Path, source: st
     assert settings.current(an_app(source)).root == elsewhere
 
 
+class LikeDjangos:
+    """Settings as Django has them: an object, which is no module and has no file."""
+
+    def __init__(self, folder: Path) -> None:
+        self.BASE_DIR = folder
+        self.CELERY_BGTASKS_DEFAULT_KEY = KEY
+
+
+def test_the_root_is_djangos_base_dir(tmp_path: Path) -> None:
+    """A Django project's processes find the same files, wherever each of them was started."""
+    app = Celery("application", set_as_current=False)
+    app.config_from_object(LikeDjangos(tmp_path), namespace="CELERY")
+    assert settings.current(app).root == tmp_path
+
+
 def test_an_app_without_a_module_starts_at_the_working_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
