@@ -21,6 +21,7 @@ from pydantic import BaseModel
 
 from bgtasks import identity, registry, toolbox
 from bgtasks.contrib import django as ours
+from bgtasks.contrib.django.views import mounted
 from bgtasks.deployment import Deployment
 from bgtasks.errors import InvalidCriteria, InvalidForm, NotPermitted, UnknownFormat
 from bgtasks.file_types import Dataset
@@ -153,6 +154,15 @@ def test_the_mount_knows_where_it_is(factory: Any, path: str) -> None:
     assert http_request.root_path == "/site/exports"
     assert http_request.path == request.path_info.removeprefix("/exports")
     assert found.func(request, *found.args, **found.kwargs).status_code in (400, 401, 404)
+
+
+def test_a_body_that_django_cannot_read_is_a_bad_request_of_ours() -> None:
+    """Django's own page would have the path in its log, and the path holds the token."""
+    request = by(RequestFactory().post("/exports/requests/a-token/cancel", b"a", "multipart/form-data"))
+    response = mounted(request, "requests/a-token/cancel")
+    assert response.status_code == 400
+    assert "be understood" in response.content.decode()
+    assert response._has_been_logged
 
 
 def test_who_asks_is_the_user_and_no_header(parts: Deployment) -> None:

@@ -22,7 +22,9 @@ _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 _SERVER = ("QUERY_STRING", "REMOTE_ADDR", "REMOTE_USER", "SERVER_NAME", "SERVER_PORT", "SERVER_PROTOCOL")
 
 
-def werkzeug_request(request: HttpRequest, mount: str = "", kind: type[Request] = Request) -> Request:
+def werkzeug_request(
+    request: HttpRequest, mount: str = "", kind: type[Request] = Request, *, with_body: bool = True
+) -> Request:
     """The same request for our own functions, whatever of its body Django has read.
 
     Who asks is ``request.user``; without Django's authentication it is for ``bgtasks_identify`` to say. The language
@@ -30,6 +32,7 @@ def werkzeug_request(request: HttpRequest, mount: str = "", kind: type[Request] 
 
     :param mount: the first part of the path, below which an application is mounted; without a slash at its end.
     :param kind: a subclass of Werkzeug's Request.
+    :param with_body: False: leave the body unread, as one that can't be.
     Raises: Django's RequestDataTooBig and its other errors of reading a body.
     """
     given = {name: value for name, value in request.META.items() if name.startswith("HTTP_") or name in _SERVER}
@@ -41,7 +44,7 @@ def werkzeug_request(request: HttpRequest, mount: str = "", kind: type[Request] 
             "REQUEST_METHOD": request.method,
             "SCRIPT_NAME": _tunnelled(request.META.get("SCRIPT_NAME", "") + mount),
             "PATH_INFO": _tunnelled(request.path_info.removeprefix(mount)),
-            **_body(request, kind.max_content_length),
+            **(_body(request, kind.max_content_length) if with_body else {"wsgi.input": io.BytesIO()}),
             "HTTP_ACCEPT_LANGUAGE": translation.get_language() or given.get("HTTP_ACCEPT_LANGUAGE", ""),
             "wsgi.version": (1, 0),
             "wsgi.url_scheme": request.scheme,

@@ -10,10 +10,11 @@ from typing import Any
 
 from django.core import exceptions
 from django.db import connections
-from django.http import Http404, HttpRequest
+from django.http import Http404, HttpRequest, UnreadablePostError
+from django.http.multipartparser import MultiPartParserError
 from django.http.response import HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import BadRequest, HTTPException
 from werkzeug.wrappers import Request, Response
 
 from bgtasks import locales
@@ -31,6 +32,8 @@ from bgtasks.wsgi.app import SmallRequest
 from bgtasks.wsgi.problems import problem, status_of
 from bgtasks.wsgi.refusals import SuspiciousToken
 
+#: What Django says of a body that it can't, or won't, read.
+UNREADABLE = (exceptions.SuspiciousOperation, exceptions.BadRequest, MultiPartParserError, UnreadablePostError)
 #: What Django answers by itself, with the site's own pages.
 _DJANGOS: dict[int, type[Exception]] = {
     400: exceptions.BadRequest,
@@ -88,8 +91,14 @@ def serve_file(
 def _mounted(request: HttpRequest, path: str) -> HttpResponseBase:
     """The files application, below whatever comes before ``path``."""
     mount = request.path_info.removesuffix(path).rstrip("/")
-    http_request = werkzeug_request(request, mount, SmallRequest)
-    response = django_response(application.respond(http_request), http_request)
+    try:
+        http_request = werkzeug_request(request, mount, SmallRequest)
+        answer = application.respond(http_request)
+    except UNREADABLE:
+        http_request = werkzeug_request(request, mount, SmallRequest, with_body=False)
+        with locales.in_force(*locale()):
+            answer = problem(http_request, BadRequest())
+    response = django_response(answer, http_request)
     vars(response)["_has_been_logged"] = True  # Django logs the path of what is refused, and ours holds the token
     return response
 
