@@ -47,7 +47,7 @@ Make one, keep it secret, and give the same one to workers and web processes:
     export BGTASKS_DEFAULT_KEY=$(python3 -c 'import secrets; print(secrets.token_urlsafe(48))')
 If your Celery app has it, import that app in this process first."""
 NO_SETTINGS = (
-    "The current Celery app has no bgtasks_ setting, and the defaults hold: another database than you may think. "
+    "The current Celery app has no bgtasks_ setting, and the default database is used: another than you may think. "
     "If your own app has settings, import it in this process first."
 )
 
@@ -261,7 +261,7 @@ def current(app: Celery | None = None) -> Settings:
     app = app or this_app()
     if app not in _read:
         _read[app] = read(configuration(app), os.environ, config_root(app))
-        if not is_configured(app):
+        if not is_configured(app) and "database_url" not in _from_environ(os.environ):
             logger.warning(NO_SETTINGS)
     return _read[app]
 

@@ -89,9 +89,12 @@ def test_a_failure_of_the_demo_says_what_failed() -> None:
 @pytest.fixture
 def dev(tmp_path: Path) -> Iterator[Process]:
     """``celery bgtasks dev``, started."""
+    # A shell that runs the tests in the background lets them ignore Ctrl-C, and they would hand that on.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = Process("dev", [*CELERY, "bgtasks", "dev"], tmp_path / "dev.log", ROOT, {"PYTHONUNBUFFERED": "1"})
     yield process
     process.stop()
+    signal.signal(signal.SIGINT, before)
 
 
 def test_dev_keeps_the_stack_until_ctrl_c(dev: Process) -> None:

@@ -309,3 +309,7 @@ def test_an_app_without_settings_is_told(monkeypatch: pytest.MonkeyPatch, caplog
         assert not caplog.messages
         settings.current(Celery("bare", set_as_current=False))
     assert caplog.messages == [settings.NO_SETTINGS]
+    caplog.clear()
+    monkeypatch.setenv("BGTASKS_DATABASE_URL", "sqlite:///elsewhere.db")  # one that the environment configures
+    settings.current(Celery("of the environment", set_as_current=False))
+    assert not caplog.messages
