@@ -8,6 +8,7 @@ a worker has grown by more than the limit.
 from __future__ import annotations
 
 import http.client
+import logging
 import os
 import shutil
 import sys
@@ -59,6 +60,7 @@ WAYS = (
 def main() -> int:
     """Measure each way, and print a table."""
     root = Path(tempfile.mkdtemp(prefix="bgtasks-downloads-"))
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # moto's access log
     s3 = S3()
     bucket = s3.bucket("bench")
     os.environ.update(bucket.environ)
