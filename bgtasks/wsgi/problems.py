@@ -45,7 +45,7 @@ STATUSES: tuple[tuple[type[BgtasksError], HTTPStatus], ...] = (
     (TooManyActive, HTTPStatus.TOO_MANY_REQUESTS),
     (TransientError, HTTPStatus.SERVICE_UNAVAILABLE),
 )
-#: Seconds after which a service that is away is worth another try.
+#: Seconds after which a service that is away, or an unfinished file, is worth another try.
 RETRY_AFTER = 10
 
 

@@ -13,10 +13,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Request
 
 from bgtasks.errors import BgtasksError, NotPermitted
-from bgtasks.wsgi.problems import problem
-
-#: Seconds after which an unfinished file is worth another try.
-RETRY_AFTER = 10
+from bgtasks.wsgi.problems import RETRY_AFTER, problem
 
 
 class Refusal(BgtasksError, HTTPException):
