@@ -10,7 +10,7 @@ from typing import Any
 import click
 from celery.bin.base import handle_preload_options
 
-from bgtasks import database, formats, migrations, stopping
+from bgtasks import database, formats, stopping
 from bgtasks.errors import BgtasksError
 from bgtasks.pacing import Pace
 from bgtasks.sweeps import cleaning, processing
@@ -48,6 +48,8 @@ def migrate() -> None:
     Example:
         celery bgtasks migrate
     """
+    from bgtasks import migrations  # Alembic: workers load this module too, and need none
+
     target = database.current()
     migrations.upgrade(target)
     click.echo(f"The tables of bgtasks are up to date in {target.url.render_as_string(hide_password=True)}.")

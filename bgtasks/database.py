@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import functools
+import re
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 from celery.signals import worker_process_init
-from sqlalchemy import Connection, Engine, create_engine, event, literal
+from sqlalchemy import BindParameter, Connection, Engine, create_engine, event, literal
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, ProgrammingError, TimeoutError
+from sqlalchemy.exc import (
+    DBAPIError,
+    InterfaceError,
+    InvalidatePoolError,
+    OperationalError,
+    ProgrammingError,
+    TimeoutError,
+)
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -22,12 +31,19 @@ from sqlalchemy.types import DateTime
 
 from bgtasks import settings
 from bgtasks.errors import ImproperlyConfigured
+from bgtasks.extras import needs
 
 #: Every engine of this process, for the children that it forks.
 _engines: list[Engine] = []
 
+#: What SQLite and PostgreSQL say of a column that is not there.
+_NO_COLUMN = re.compile(r"no such column|has no column named|column .* does not exist")
+
 #: An execution option: this transaction writes (SQLite must know before it reads).
 WRITES = "bgtasks_writes"
+#: Seconds after which a connection that nobody has used is tried before it is given out again.
+IDLE = 1.0
+_in_one_statement: ContextVar[bool] = ContextVar("in_one_statement", default=False)
 #: What a statement raises while the database is away, restarting or busy: trying again may work.
 UNREACHABLE = (OperationalError, InterfaceError, TimeoutError)
 SQLITE_AWAY = (
@@ -46,8 +62,9 @@ class later(FunctionElement[Any]):  # noqa: N801 - an SQL function
     type = DateTime(timezone=True)
     inherit_cache = True
 
-    def __init__(self, seconds: float = 0) -> None:
-        super().__init__(literal(float(seconds)))
+    def __init__(self, seconds: float | BindParameter[float] = 0) -> None:
+        self.seconds = seconds
+        super().__init__(seconds if isinstance(seconds, BindParameter) else literal(float(seconds)))
 
 
 @compiles(later, "postgresql")
@@ -69,20 +86,45 @@ class Database:
     def __init__(self, url: str | URL, root: Path) -> None:
         self.url = _resolve(make_url(url), root)
         self.engine = _create_engine(self.url)
+        self.is_postgresql = self.engine.dialect.name == "postgresql"
+        self._writes = self.engine.execution_options(**{WRITES: True})
+        self._commits = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        # Each statement of PostgreSQL's usual transactions has a snapshot of its own: queries need none around them,
+        # which would take two more round trips.
+        self._reads = self._commits if self.is_postgresql else self.engine
         _engines.append(self.engine)
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """A session for queries; what it returns stays usable afterwards."""
-        with Session(self.engine, expire_on_commit=False) as session, _clear_errors():
+        with Session(self._reads, expire_on_commit=False) as session, _clear_errors():
             yield session
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
         """A session in one transaction, committed at the end of the block."""
-        with self.engine.connect().execution_options(**{WRITES: True}) as connection, _clear_errors():
+        with _clear_errors(), self._writes.connect() as connection:
             with Session(connection, expire_on_commit=False) as session, session.begin():
                 yield session
+
+    @contextmanager
+    def one_transaction(self) -> Iterator[Connection]:
+        """A connection in one transaction, committed at the end of the block."""
+        with _clear_errors(), self._writes.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def one_statement(self) -> Iterator[Connection]:
+        """A connection for a statement that commits by itself, which spares PostgreSQL three round trips."""
+        with _clear_errors(), self._connected() as connection:
+            yield connection
+
+    def _connected(self) -> Connection:
+        before = _in_one_statement.set(True)
+        try:
+            return self._commits.connect()
+        finally:
+            _in_one_statement.reset(before)
 
     @contextmanager
     def streaming(self) -> Iterator[Connection]:
@@ -106,13 +148,42 @@ def _resolve(url: URL, root: Path) -> URL:
 def _create_engine(url: URL) -> Engine:
     # hide_parameters: an error's text goes to the log, and the parameters are criteria and addresses.
     if url.get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True, hide_parameters=True)
+        engine = create_engine(url, hide_parameters=True)
+        _try_connections(engine)
+        if url.drivername == "postgresql+psycopg":
+            event.listen(
+                engine, "connect", lambda connection, _: needs("postgresql", "bgtasks.cursors").stream(connection)
+            )
+        return engine
     if url.database and url.database != ":memory:":
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT}, hide_parameters=True)
     event.listen(engine, "connect", _configure_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _try_connections(engine: Engine) -> None:
+    """Try a connection before it is used, as ``pool_pre_ping`` does; of ``one_statement``, only one that lay idle.
+
+    A step has its statements one right after the other. What a ping a moment ago would not have shown, such as a
+    database that restarts in between, is met by whoever repeats the statement (``patience.persistently``).
+    """
+
+    def returned(_: Any, record: Any) -> None:
+        record.info["returned"] = time.monotonic()
+
+    def taken(connection: Any, record: Any, _: Any) -> None:
+        lay_idle = time.monotonic() - record.info.get("returned", time.monotonic())
+        if _in_one_statement.get() and lay_idle < IDLE:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise InvalidatePoolError from error  # the pool connects anew
+
+    event.listen(engine, "checkin", returned)
+    event.listen(engine, "checkout", taken)
 
 
 def _configure_sqlite(connection: Any, _: object) -> None:
@@ -147,6 +218,8 @@ def _clear_errors() -> Iterator[None]:
     try:
         yield
     except (ProgrammingError, OperationalError) as error:
+        if is_missing_column(error):
+            raise ImproperlyConfigured("the tables of bgtasks are outdated: run celery bgtasks migrate") from error
         if is_missing_table(error):
             raise ImproperlyConfigured("the tables of bgtasks are missing: run celery bgtasks migrate") from error
         raise
@@ -156,6 +229,11 @@ def is_missing_table(error: DBAPIError) -> bool:
     """Whether a statement failed because our tables are not there."""
     text = str(error.orig)
     return "no such table: bgtasks_" in text or 'relation "bgtasks_' in text
+
+
+def is_missing_column(error: DBAPIError) -> bool:
+    """Whether a statement failed because a migration has not added a column of ours yet."""
+    return "bgtasks_" in (error.statement or "") and bool(_NO_COLUMN.search(str(error.orig)))
 
 
 def is_unreachable(error: BaseException) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from celery import Celery
@@ -17,8 +18,10 @@ from bgtasks.ledger import Ledger
 from bgtasks.presigning import Presigner
 from bgtasks.requests import Requests
 from bgtasks.settings import Settings
-from bgtasks.stores import Store
 from bgtasks.tokens import Signer, SignerLike
+
+if TYPE_CHECKING:
+    from bgtasks.stores import Store
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +38,9 @@ class Deployment:
 
     @functools.cached_property
     def store(self) -> Store:
-        """The object store; opened when it is first needed, which must be after a worker's fork."""
+        """The object store; imported and opened when it is first needed, which must be after a worker's fork."""
+        from bgtasks.stores import Store
+
         return Store(self.settings.store_url, self.settings.root)
 
     @functools.cached_property

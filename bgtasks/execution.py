@@ -12,7 +12,7 @@ import socket
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery import Task, shared_task
 from celery.exceptions import Ignore, WorkerShutdown, WorkerTerminate
@@ -29,7 +29,9 @@ from bgtasks.queues import QueueTask
 from bgtasks.requests import NOTIFY
 from bgtasks.states import EventKind, State
 from bgtasks.stopping import Stopping
-from bgtasks.stores import ObjectWriter
+
+if TYPE_CHECKING:
+    from bgtasks.stores import ObjectWriter
 
 #: What a task may raise without a traceback of Celery's in the log: ours has been written there.
 EXPECTED = (RequestFailed,)

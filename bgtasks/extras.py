@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +17,11 @@ def needs(extra: str, module: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise ImproperlyConfigured(_missing(error.name or module, extra)) from error
+
+
+def has(*packages: str) -> bool:
+    """Whether these are installed; they are not imported."""
+    return all(importlib.util.find_spec(package) for package in packages)
 
 
 @contextlib.contextmanager

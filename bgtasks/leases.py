@@ -12,6 +12,7 @@ from typing import Any, Self
 from bgtasks import database, stopping
 from bgtasks.claims import Held
 from bgtasks.errors import ClaimLost
+from bgtasks.hearts import watch
 from bgtasks.requests import Requests
 
 BEATS = 6  # heartbeats in one lease
@@ -23,7 +24,8 @@ logger = logging.getLogger(__name__)
 class Lease:
     """A context in which a heartbeat thread renews the lease of a held request.
 
-    The thread is joined before the block is left, so that no renewal can come after the step's end.
+    It begins when a first beat is due. It is joined before the block is left, so that no renewal can come after the
+    step's end.
 
     :param deadline: seconds after which the heart stops, so that a step that hangs is taken over.
     """
@@ -32,6 +34,7 @@ class Lease:
         self._requests = requests
         self._held = held
         self._interval = seconds / BEATS
+        self._began = time.monotonic()
         self._deadline = None if deadline is None else time.monotonic() + deadline
         self._over = threading.Event()
         self._lost = False
@@ -41,14 +44,15 @@ class Lease:
         self._progress: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        watch.start_after(self._thread, self._interval)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._over.set()
-        self._thread.join()
+        if watch.take_back(self._thread):
+            self._thread.join()
 
     def note(self, **values: Any) -> None:
         """Write progress, or see that the request is still ours; each at most once a second.
@@ -75,7 +79,9 @@ class Lease:
             raise
 
     def _beat(self) -> None:
-        while not self._over.wait(self._interval):
+        pause = max(0.0, self._began + self._interval - time.monotonic())
+        while not self._over.wait(pause):
+            pause = self._interval
             if self._deadline is not None and time.monotonic() > self._deadline:
                 logger.warning("%r has passed its time limit: its lease is not renewed any more", self._held.claim)
                 return

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
 from bgtasks.errors import ImproperlyConfigured
 from bgtasks.extras import needs
-from bgtasks.stores import Store
+
+if TYPE_CHECKING:
+    from bgtasks.stores import Store
 
 #: The longest that such an address may work. Seconds; a browser follows it at once.
 MOST = 60

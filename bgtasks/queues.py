@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 from celery import Celery, Task
 from kombu import Exchange, Queue
@@ -50,7 +51,15 @@ def queue_of(file_type: str) -> str:
 
 def kind(app: Celery) -> str:
     """The kind of an app's broker: ``redis``, ``amqp``, or another name of kombu's."""
-    return str(app.connection_for_write().get_transport_cls().driver_type)
+    url = str(app.conf.broker_write_url or app.conf.broker_url)
+    known = _kinds.setdefault(app, {})
+    if url not in known:
+        known[url] = str(app.connection_for_write().get_transport_cls().driver_type)
+    return known[url]
+
+
+#: By app and URL: to make a connection takes longer than to publish by it.
+_kinds: WeakKeyDictionary[Celery, dict[str, str]] = WeakKeyDictionary()
 
 
 def priorities(app: Celery) -> Priorities:

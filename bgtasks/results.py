@@ -54,6 +54,13 @@ class Answer(Mapping[str, Any]):
         return str(self._result["state"])
 
 
+class Open:
+    """What ``request_file`` returns of a request that goes on: no result, and stored nowhere."""
+
+    def __repr__(self) -> str:
+        return "(goes on)"
+
+
 def announce(app: Celery, file_request: FileRequest) -> None:
     """Store the result of an ended request, and tell Flower that its ``request_file`` is over."""
     confirm(app, file_request)

@@ -9,11 +9,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PackageLoader, PrefixLoader, StrictUndefined
+from typing import TYPE_CHECKING, Any
 
 from bgtasks import locales, settings
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 
 def render(name: str, context: Mapping[str, Any]) -> str:
@@ -34,6 +35,9 @@ def _render(name: str, context: Mapping[str, Any], *, escape: bool) -> str:
 
 @functools.cache
 def _environment(root: Path, escape: bool) -> Environment:
+    # Imported when something is shown: a worker's child that has told nobody anything yet is the smaller for it.
+    from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PackageLoader, PrefixLoader, StrictUndefined
+
     # Values are escaped whatever a file is called: select_autoescape would trust the suffix.
     folders = "wsgi/templates", "notifiers/templates", "dev/templates"
     ours = ChoiceLoader([PackageLoader("bgtasks", folder) for folder in folders])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from collections.abc import Sequence
+from typing import Any, cast
 
-from sqlalchemy import ColumnElement, and_, or_, select, update
+from sqlalchemy import ColumnElement, Float, and_, bindparam, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
@@ -14,6 +16,7 @@ from bgtasks.errors import BgtasksError, TransientError
 from bgtasks.history import log
 from bgtasks.locales import in_force
 from bgtasks.models import FileRequest
+from bgtasks.requests.changes import ITS_ID, ROW, Change
 from bgtasks.requests.room import see_room, take_turn
 from bgtasks.requests.writer import Writer, failed
 from bgtasks.states import LIVE, EventKind, State
@@ -42,8 +45,17 @@ class Asking(Writer):
             keyless = {"idempotency_key": None, "coalesce_key": None}
             with in_force(new.get("language"), new.get("timezone")):
                 new = {**new, **failed(fault.error_code, fault.told()), **keyless}
+        elif most is None and not new.get("coalesce_key") and (inserted := self._inserted_at_once(new, scheduled)):
+            return inserted
         with self._database.writing() as session:
             return self.insert_with(session, new, scheduled=scheduled, most=most)
+
+    def _inserted_at_once(self, new: dict[str, Any], scheduled: bool) -> FileRequest | None:
+        """A new request whose room nobody has to see to, in one statement; None: another one answers for it."""
+        patience = {"patience": float(self._settings.patience)} if scheduled else {}
+        storing = _storing(tuple(new), scheduled, self._database.engine.dialect.name)
+        given = {f"new_{name}": value for name, value in new.items() if name != "id"}
+        return storing.make(self._database, new["id"], **given, **patience)
 
     def insert_with(
         self, session: Session, new: dict[str, Any], *, scheduled: bool, most: int | None = None
@@ -64,12 +76,31 @@ class Asking(Writer):
         raise TransientError
 
 
+@functools.cache
+def _storing(names: Sequence[str], scheduled: bool, dialect: str) -> Change:
+    """The storing of a new request, in a statement that is prepared once.
+
+    :param names: the columns that are given.
+    """
+    given = {name: bindparam(f"new_{name}", type_=ROW.c[name].type) for name in names}
+    waiting = later(bindparam("patience", type_=Float())) if scheduled else None
+    values = {**_DEFAULTS, **given, "id": ITS_ID, "dispatch_at": waiting}
+    return Change(_insert(dialect)(ROW).values(values).on_conflict_do_nothing(), (EventKind.REQUESTED,))
+
+
+#: A statement within another one has no defaults of its own.
+_DEFAULTS = {column.name: cast("Any", column.default).arg for column in ROW.columns if column.default is not None}
+
+
+def _insert(dialect: str) -> Any:
+    return postgresql_insert if dialect == "postgresql" else sqlite_insert
+
+
 def _inserted(session: Session, values: dict[str, Any]) -> FileRequest | None:
     dialect = session.get_bind(FileRequest).dialect.name
     # ON CONFLICT rather than a look first, or an error: the caller's transaction must not break. And with no
     # target, since each of the unique indexes may be in the way.
-    statement = (postgresql_insert if dialect == "postgresql" else sqlite_insert)(FileRequest)
-    statement = statement.values(values).on_conflict_do_nothing()
+    statement = _insert(dialect)(FileRequest).values(values).on_conflict_do_nothing()
     return _own(session, session.scalars(statement.returning(FileRequest)).one_or_none())
 
 

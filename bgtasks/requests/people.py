@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from sqlalchemy import func, select, tuple_
+from sqlalchemy import bindparam, func, select, tuple_
 
 from bgtasks.database import later
 from bgtasks.models import FileRequest
+from bgtasks.requests.changes import ENTRY, ROW, Change, changing
 from bgtasks.requests.working import lasting
 from bgtasks.requests.writer import NEXT_FENCE, UNLEASED, Writer
 from bgtasks.states import ENDED, LIVE, EventKind, State
+
+#: A download, by whom and to where.
+COUNTING = Change(
+    changing(values={"downloads": ROW.c.downloads + 1, "last_downloaded_at": later()}),
+    (EventKind.DOWNLOADED,),
+    actor=bindparam("actor", type_=ENTRY.c.actor.type),
+    detail=bindparam("detail", type_=ENTRY.c.detail.type),
+)
 
 
 class People(Writer):
@@ -48,8 +57,7 @@ class People(Writer):
 
     def downloaded(self, request_id: str, actor: str | None, address: str | None) -> None:
         """Count one whole download."""
-        counted = {"downloads": FileRequest.downloads + 1, "last_downloaded_at": later()}
-        self._change(request_id, values=counted, events=(EventKind.DOWNLOADED,), actor=actor, detail=address)
+        COUNTING.make(self._database, request_id, actor=actor, detail=address)
 
     def of(self, requester: str, most: int, after: str | None = None) -> list[FileRequest]:
         """Somebody's requests, the newest first.

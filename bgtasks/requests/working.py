@@ -2,56 +2,57 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, func, or_
+from sqlalchemy import ClauseElement, ColumnElement, Float, and_, bindparam, case, func, or_
 
 from bgtasks.claims import Claim, Held
 from bgtasks.database import later
 from bgtasks.errors import ClaimLost
 from bgtasks.models import FileRequest
+from bgtasks.requests.changes import ITS_FENCE, OWNER, ROW, Change, changing
 from bgtasks.requests.writer import BY_HAND, NEXT_FENCE, UNLEASED, Writer, failed, mine
 from bgtasks.states import LIVE, EventKind, State
 
 #: The step that tells the requester, of a success or a failure.
 NOTIFY = "notify"
+#: The steps before the one that writes. If the database has forgotten the claim or the end of one after a crash, it is
+#: done once more, in milliseconds and maybe under the same fence; who has it still is told at its next write. What
+#: comes later outlasts any crash: hours of work, and the fence that is in an object's key.
+REPEATABLE = ("fetch_criteria", "build_items")
 
 
 class Working(Writer):
     """The steps' side of the record."""
 
-    def claim(self, claim: Claim, step: str, before: str, owner: str, *guards: ColumnElement[bool]) -> Held:
+    def claim(self, claim: Claim, step: str, before: str, owner: str, *, by_hand: bool = False) -> Held:
         """Take the lease for a step. Raises: ClaimLost, if it is done, not due, or in other hands.
 
         :param before: the step that must be the last finished one.
         :param owner: who works: told apart from every other delivery, also of the same message.
+        :param by_hand: only if no chain handles the request.
         """
-        free = FileRequest.fence == claim.fence, FileRequest.leased_by.is_(None)
-        taken = {
-            **NEXT_FENCE,
-            "state": case((FileRequest.state == State.PENDING, State.RUNNING), else_=FileRequest.state),
-            "started_at": func.coalesce(FileRequest.started_at, later()),
-            "leased_by": owner,
-            "leased_until": later(self._settings.lease),
-            "dispatch_at": None,
-        }
-        row = self._change(claim.request_id, *free, _is_due(step, before), *guards, values=taken)
+        bound = {"its_fence": claim.fence, "owner": owner, "before": before, "lease": float(self._settings.lease)}
+        kind = {"tells": step == NOTIFY, "by_hand": by_hand, "durable": by_hand or step not in REPEATABLE}
+        row = _claiming(**kind).make(self._database, claim.request_id, **bound)
         return Held(row or self._in_doubt(claim.request_id, fence=claim.fence + 1, leased_by=owner), step, owner)
 
     def take(self, seen: FileRequest, owner: str) -> Held:
         """Claim a pending request that no chain handles. Raises: ClaimLost."""
-        free = FileRequest.dispatch_at.is_(None), FileRequest.state == State.PENDING
-        return self.claim(Claim.of(seen), "attach", "", f"{BY_HAND} {owner}", *free)
+        return self.claim(Claim.of(seen), "attach", "", f"{BY_HAND} {owner}", by_hand=True)
 
     def renew(self, held: Held) -> bool:
         """The heartbeat: hold the lease for longer. False: it is not ours any more."""
-        renewed = {"leased_until": later(self._settings.lease)}
-        return self._change(held.file_request.id, *mine(held), values=renewed) is not None
+        renewed = RENEWING.make(self._database, held.file_request.id, **_bound(held), lease=float(self._settings.lease))
+        return renewed is not None
 
     def progress(self, held: Held, **values: Any) -> None:
         """Note how far a step has come, if there is news. Raises: ClaimLost, after a cancel for example."""
         values = values or {"fence": held.file_request.fence}
-        if self._change(held.file_request.id, *mine(held), values=values) is None:
+        noting = Change(changing(*MINE, values=values), durable=False)
+        if noting.make(self._database, held.file_request.id, **_bound(held)) is None:
             raise ClaimLost(held.file_request.id)
 
     def finish(
@@ -62,9 +63,12 @@ class Working(Writer):
         :param event: what else to tell in the history.
         :param waits: whether a message for a next step will be in a queue.
         """
-        ended = {"step": held.step, **UNLEASED, **self._waiting(waits), "dispatches": 0, **outcome}
-        events = (EventKind.STEP, *([event] if event else []))
-        row = self._change(held.file_request.id, *mine(held), values=ended, events=events, step=held.step)
+        given = _parameters(outcome)
+        computed = {name: value for name, value in outcome.items() if not {NEW + name, IN + name} & given.keys()}
+        kind = tuple(given), event, waits, held.step not in REPEATABLE
+        ending = _ending(*kind) if not computed else _built(*kind, computed)
+        bound = {"its_step": held.step, "patience": float(self._settings.patience), **given}
+        row = ending.make(self._database, held.file_request.id, **_bound(held), **bound)
         return row or self._in_doubt(held.file_request.id, fence=held.file_request.fence, step=held.step)
 
     def publish(self, held: Held, outcome: dict[str, Any], max_age: float | None, *, waits: bool) -> FileRequest:
@@ -120,8 +124,80 @@ def lasting(max_age: float | None) -> dict[str, Any]:
     return {"expires_at": None if max_age is None else case((expires < later(max_age), later(max_age)), else_=expires)}
 
 
-def _is_due(step: str, before: str) -> ColumnElement[bool]:
-    """Whether the row's next step is this one. The telling is also what is left of a failed request."""
-    due = and_(FileRequest.step == before, FileRequest.state.in_((*LIVE, State.READY)))
-    untold = and_(FileRequest.state == State.FAILED, FileRequest.step != step)
-    return or_(due, untold) if step == NOTIFY else due
+#: A step's right to write: fence and owner, as ``mine`` has them.
+MINE = ROW.c.fence == ITS_FENCE, ROW.c.leased_by == OWNER
+ITS_STEP = bindparam("its_step", type_=ROW.c.step.type)
+BEFORE = bindparam("before", type_=ROW.c.step.type)
+LEASE = later(bindparam("lease", type_=Float()))
+PATIENCE = later(bindparam("patience", type_=Float()))
+#: What a renewal would have spared, another worker does once more, under a fence of its own.
+RENEWING = Change(changing(*MINE, values={"leased_until": LEASE}), durable=False)
+
+
+def _bound(held: Held) -> dict[str, Any]:
+    return {"its_fence": held.file_request.fence, "owner": held.owner}
+
+
+@functools.cache
+def _claiming(*, tells: bool, by_hand: bool, durable: bool) -> Change:
+    taken = {
+        "fence": ROW.c.fence + 1,
+        "state": case((ROW.c.state == State.PENDING, State.RUNNING), else_=ROW.c.state),
+        "started_at": func.coalesce(ROW.c.started_at, later()),
+        "leased_by": OWNER,
+        "leased_until": LEASE,
+        "dispatch_at": None,
+    }
+    unscheduled = (ROW.c.dispatch_at.is_(None), ROW.c.state == State.PENDING) if by_hand else ()
+    free = ROW.c.fence == ITS_FENCE, ROW.c.leased_by.is_(None), _is_due(tells=tells), *unscheduled
+    return Change(changing(*free, values=taken), durable=durable)
+
+
+@functools.cache
+def _ending(given: Sequence[str], event: EventKind | None, waits: bool, durable: bool) -> Change:
+    """The end of a step, of which the outcome is given: nothing is computed by the database."""
+    return _built(given, event, waits, durable, {})
+
+
+def _built(
+    given: Sequence[str], event: EventKind | None, waits: bool, durable: bool, computed: Mapping[str, Any]
+) -> Change:
+    """The end of any step.
+
+    :param given: the names of the outcome's parameters.
+    """
+    outcome = dict(map(_assigned, given)) | dict(computed)
+    waiting = {"dispatch_at": PATIENCE if waits else None, "dispatches": 0}
+    ended = {"step": ITS_STEP, **UNLEASED, **waiting, **outcome}
+    events = (EventKind.STEP, *([event] if event else []))
+    return Change(changing(*MINE, values=ended), events, durable=durable, step=ITS_STEP)
+
+
+#: What a parameter's name begins with, since a column's own may be none: a new value, and seconds from now.
+NEW, IN = "new_", "in_"
+
+
+def _parameters(outcome: Mapping[str, Any]) -> dict[str, Any]:
+    """What of an outcome can be given to a prepared change, by the names of its parameters."""
+    given = {}
+    for name, value in outcome.items():
+        if isinstance(value, later):
+            given[IN + name] = value.seconds
+        elif not isinstance(value, ClauseElement):
+            given[NEW + name] = value
+    return given
+
+
+def _assigned(parameter: str) -> tuple[str, ColumnElement[Any]]:
+    """A column, and what it is set to."""
+    if parameter.startswith(IN):
+        return parameter.removeprefix(IN), later(bindparam(parameter, type_=Float()))
+    name = parameter.removeprefix(NEW)
+    return name, bindparam(parameter, type_=ROW.c[name].type)
+
+
+def _is_due(*, tells: bool) -> ColumnElement[bool]:
+    """Whether the row's next step is the wanted one. The telling is also what is left of a failed request."""
+    due = and_(ROW.c.step == BEFORE, ROW.c.state.in_((*LIVE, State.READY)))
+    untold = and_(ROW.c.state == State.FAILED, ROW.c.step != NOTIFY)
+    return or_(due, untold) if tells else due

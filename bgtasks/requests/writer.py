@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, update
+from sqlalchemy import ColumnElement, delete
 
 from bgtasks.claims import Held
 from bgtasks.database import Database, later
@@ -12,6 +12,7 @@ from bgtasks.errors import ClaimLost
 from bgtasks.history import events_of, log
 from bgtasks.locales import Sentence, in_force, told
 from bgtasks.models import Event, FileRequest
+from bgtasks.requests.changes import Change, changing
 from bgtasks.settings import Settings
 from bgtasks.states import EventKind, State
 
@@ -53,14 +54,8 @@ class Writer:
         **entry: Any,
     ) -> FileRequest | None:
         """The row after the change, or None where the guards did not hold."""
-        statement = update(FileRequest).where(FileRequest.id == request_id, *guards).values(values)
-        unsynchronized = {"synchronize_session": False}
-        with self._database.writing() as session:
-            changed = session.scalars(statement.returning(FileRequest), execution_options=unsynchronized).one_or_none()
-            if changed is not None:
-                for kind in events:
-                    log(session, changed, kind, **entry)
-            return changed
+        change = Change(changing(*guards, values=values), events, **entry)
+        return change.make(self._database, request_id)
 
     def _remove(self, request_id: str, *guards: ColumnElement[bool]) -> FileRequest | None:
         """The row that is gone now, with its history and its ledger; None where the guards did not hold."""

@@ -11,7 +11,21 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pytest
-from sqlalchemy import Column, Integer, MetaData, String, Table, event, func, insert, literal, select, text, union_all
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    event,
+    func,
+    insert,
+    literal,
+    select,
+    text,
+    union_all,
+)
 
 from bgtasks import FileType, database, patience, registry, toolbox
 from bgtasks.deployment import Deployment
@@ -219,13 +233,16 @@ def test_sqlite_makes_rows_as_they_are_read(parts: Deployment, table: Table) -> 
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_postgresql_keeps_the_rows_in_a_cursor_of_its_own(parts: Deployment, table: Table) -> None:
-    """The server hands them out in batches; the client never has them all."""
-    others = "SELECT query FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    with Items(select(people)).open() as rows:
-        assert len(next(rows.batches)) == BATCH
+def test_postgresql_hands_rows_out_while_it_makes_them(parts: Deployment) -> None:
+    """The client never has them all, nor the server: what nobody reads is not made, and ends with its reader."""
+    endless = select(func.generate_series(1, literal(10**10, BigInteger)).label("number"))
+    at_work = "SELECT state FROM pg_stat_activity WHERE query LIKE '%generate_series%' AND pid <> pg_backend_pid()"
+    with Items(endless).open() as rows:
+        assert [tuple(row) for row in next(rows.batches)] == [(number,) for number in range(1, BATCH + 1)]
         with parts.database.reading() as session:
-            assert [query[:13] for query in session.scalars(text(others))] == ["FETCH FORWARD"]
+            assert session.scalars(text(at_work)).all() == ["active"]
+    with parts.database.reading() as session:
+        assert "active" not in session.scalars(text(at_work)).all()
 
 
 def test_a_select_reads_one_snapshot(parts: Deployment, table: Table) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from datetime import UTC, datetime
@@ -10,12 +11,12 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from bgtasks import leases
+from bgtasks import hearts, leases
 from bgtasks.deployment import Deployment
 from bgtasks.errors import ClaimLost
 from bgtasks.leases import Lease
 from tests.record.conftest import Outage
-from tests.record.moves import ask, claim, end, lapse, now, wait_for
+from tests.record.moves import LONG, ask, claim, end, lapse, now, wait_for
 
 SHORT = 0.6  # seconds
 
@@ -57,6 +58,61 @@ def test_the_heart_stops_with_its_step(parts: Deployment) -> None:
         assert len(heartbeats()) == 1
         raise ZeroDivisionError
     assert heartbeats() == []
+
+
+@pytest.fixture
+def looking_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits for its first beat is looked at every few milliseconds."""
+    monkeypatch.setattr(hearts, "LOOK", 0.01)
+
+
+def test_a_step_that_is_over_soon_starts_no_thread(parts: Deployment, looking_often: None) -> None:
+    """Its heart would not have beaten once."""
+    held = claim(parts, ask())
+    with Lease(parts.requests, held, SHORT):
+        assert heartbeats() == []
+    end(parts, held)
+
+
+def test_a_step_that_lasts_gets_its_heart_in_time(parts: Deployment, looking_often: None) -> None:
+    """The first beat comes as early as if the thread had been there from the start."""
+    held = claim(parts, ask())
+    first = held.file_request.leased_until
+    assert first is not None
+    with Lease(parts.requests, held, SHORT):
+        wait_for(lambda: heartbeats() != [])
+        wait_for(lambda: (seen := now(parts, held.file_request).leased_until) is not None and seen > first)
+    assert heartbeats() == []
+
+
+def test_a_heart_that_can_not_begin_is_tried_again(
+    parts: Deployment, looking_often: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine without a thread to spare just now costs no other step its heart."""
+    refused, start = [], threading.Thread.start
+
+    def refuse_once(thread: threading.Thread) -> None:
+        if thread.name.startswith("lease ") and not refused:
+            refused.append(thread)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse_once)
+    with Lease(parts.requests, claim(parts, ask()), SHORT):
+        wait_for(lambda: heartbeats() != [])
+    assert refused
+    assert heartbeats() == []
+
+
+def test_a_forked_child_has_a_watch_of_its_own(parts: Deployment, looking_often: None) -> None:
+    """Its parent's thread is not there: what the child runs must not wait for it."""
+    hearts.watch.start_after(threading.Thread(), LONG)
+    child = os.fork()
+    if not child:
+        beats = threading.Event()
+        hearts.watch.start_after(threading.Thread(target=beats.set), 0.03)
+        os._exit(0 if beats.wait(5) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_past_its_deadline_a_step_is_not_held_any_more(parts: Deployment) -> None:
