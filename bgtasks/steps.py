@@ -40,7 +40,8 @@ def write_bytes(running: RunningStep) -> dict[str, Any]:
         written = rows
         running.lease.note(rows_written=rows)
 
-    running.dataset.items.watch = watch
+    items = running.dataset.items
+    items.watch, items.expected = watch, running.file_request.rows_total
     with running.open_object() as buffer:
         running.file_type.write_bytes(running.dataset, buffer)
         buffer.commit()

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pytest
+from psycopg import capabilities
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -26,6 +27,7 @@ from sqlalchemy import (
     text,
     union_all,
 )
+from sqlalchemy.orm import DeclarativeBase, with_loader_criteria
 
 from bgtasks import FileType, database, patience, registry, toolbox
 from bgtasks.deployment import Deployment
@@ -38,6 +40,17 @@ metadata = MetaData()
 people = Table("people", metadata, Column("id", Integer, primary_key=True), Column("name", String))
 
 COUNT = 2 * BATCH + 500
+
+
+class Base(DeclarativeBase):
+    metadata = metadata
+
+
+class Human(Base):
+    """The same table, as an application's ORM has it."""
+
+    __table__ = people
+    id = people.c.id
 
 
 class Person(NamedTuple):
@@ -145,6 +158,12 @@ def test_the_watch_sees_the_running_total_before_each_batch(shape: Any) -> None:
     assert seen == [BATCH, 2 * BATCH, 3 * BATCH]
 
 
+def test_rows_of_many_columns_come_in_smaller_batches() -> None:
+    """A batch is in memory at once, in several forms."""
+    with Items([tuple(range(1000)) for _ in range(250)]).open() as rows:
+        assert list(map(len, rows.batches)) == [100, 100, 50]
+
+
 @pytest.mark.parametrize(("source", "expected"), [([(1,)] * 3, 3), ([], 0), (iter([(1,)]), None), (Endless(), None)])
 def test_only_what_knows_its_length_is_counted(source: Any, expected: int | None) -> None:
     """Counting must read nothing that the file needs."""
@@ -194,6 +213,7 @@ SELECTS = {
     "grouped": (select(people.c.id, func.count().label("name")).where(people.c.id < 4).group_by(people.c.id), 4),
     "joined": (select(people.c.id, people.alias().c.id.label("name")).where(people.c.id < 2).limit(9), 9),
     "union": (union_all(select(people), select(people)).order_by("id"), 2 * COUNT),
+    "filtered": (select(Human).options(with_loader_criteria(Human, Human.id < 6)), 6),
     "text": (text("SELECT id, name FROM people WHERE id < 3").columns(people.c.id, people.c.name), 3),
 }
 
@@ -238,11 +258,38 @@ def test_postgresql_hands_rows_out_while_it_makes_them(parts: Deployment) -> Non
     endless = select(func.generate_series(1, literal(10**10, BigInteger)).label("number"))
     at_work = "SELECT state FROM pg_stat_activity WHERE query LIKE '%generate_series%' AND pid <> pg_backend_pid()"
     with Items(endless).open() as rows:
-        assert [tuple(row) for row in next(rows.batches)] == [(number,) for number in range(1, BATCH + 1)]
+        assert list(next(rows.batches)) == [(number,) for number in range(1, BATCH + 1)]
         with parts.database.reading() as session:
             assert session.scalars(text(at_work)).all() == ["active"]
     with parts.database.reading() as session:
         assert "active" not in session.scalars(text(at_work)).all()
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_few_rows_take_one_round_trip(parts: Deployment, table: Table) -> None:
+    """No cursor is declared, fetched from and closed; an empty result has its columns all the same."""
+    said: list[str] = []
+    event.listen(parts.database.engine, "before_cursor_execute", lambda *about: said.append(about[2]))
+    assert len(read(Items(select(people).where(people.c.id < 3)))[1]) == 3
+    assert len(said) == 1
+    assert read(Items(select(people).where(people.c.id < 0))) == (("id", "name"), [])
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_libpq_before_17_reads_from_a_cursor_of_the_server(
+    parts: Deployment, table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which takes longer, and gives the same rows."""
+    streamed = read(Items(select(people).order_by(people.c.id)))
+    monkeypatch.setattr(capabilities, "has_stream_chunked", lambda: False)
+    parts.database.engine.dispose()
+    others = "SELECT query FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    with Items(select(people).order_by(people.c.id)).open() as rows:
+        batches = [next(rows.batches)]
+        with parts.database.reading() as session:
+            assert [query[:13] for query in session.scalars(text(others))] == ["FETCH FORWARD"]
+        batches.extend(rows.batches)
+    assert [tuple(row) for batch in batches for row in batch] == streamed[1]
 
 
 def test_a_select_reads_one_snapshot(parts: Deployment, table: Table) -> None:
