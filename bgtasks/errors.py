@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 from bgtasks import locales
+from bgtasks.locales import N_
 from bgtasks.locales import Sentence as Sentence  # noqa: PLC0414 - it is what errors say, for importers of this module
 
 
@@ -142,13 +143,29 @@ class UnwritableValue(BgtasksError):
 
     error_code = "unwritable_value"
 
-    def __init__(self, fault: str | Sentence, *, row: int | None = None, column: str | int | None = None) -> None:
+    def __init__(
+        self,
+        fault: str | Sentence,
+        *,
+        row: int | None = None,
+        column: str | int | None = None,
+        member: str | None = None,
+    ) -> None:
+        self.fault = fault if isinstance(fault, Sentence) else Sentence(fault)  #: what is wrong with it
         self.row = row  #: the row, counted from 1 below the headings
         self.column = column  #: the column's name, or its number from 1 where it has none
-        fault = fault if isinstance(fault, Sentence) else Sentence(fault)
-        where = {"fault": fault, "row": row, "column": str(column)}
-        cell = Sentence("%(fault)s (row %(row)s, column %(column)s).", where)
-        super().__init__(Sentence("%(fault)s.", where) if row is None else cell)
+        self.member = member  #: the file's name in an archive
+        where = {"fault": self.fault, "row": row, "column": str(column), "member": member}
+        super().__init__(Sentence(_WHERE[row is not None, member is not None], where))
+
+
+#: How it is said where a value is, by whether its row is known, and whether it is in a file of an archive.
+_WHERE = {
+    (False, False): N_("%(fault)s."),
+    (False, True): N_("%(fault)s (%(member)s)."),
+    (True, False): N_("%(fault)s (row %(row)s, column %(column)s)."),
+    (True, True): N_("%(fault)s (%(member)s, row %(row)s, column %(column)s)."),
+}
 
 
 class ObjectMissing(BgtasksError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterable
 from datetime import UTC, tzinfo
 from typing import Any, BinaryIO, Protocol, runtime_checkable
 
@@ -11,12 +12,24 @@ from bgtasks.extras import needs as needs
 from bgtasks.items import Items
 
 #: The built-in formats: name to module and class.
-_BUILT_IN = {"csv": ("bgtasks.formats.csv", "Csv"), "xlsx": ("bgtasks.formats.xlsx", "Xlsx")}
+_BUILT_IN = {
+    "csv": ("bgtasks.formats.csv", "Csv"),
+    "jsonl": ("bgtasks.formats.jsonl", "JsonLines"),
+    "parquet": ("bgtasks.formats.parquet", "Parquet"),
+    "xlsx": ("bgtasks.formats.xlsx", "Xlsx"),
+    "zip": ("bgtasks.formats.zip", "Zip"),
+}
+
+#: What may stand behind the name of any text format, such as ``csv.gz``.
+COMPRESSIONS = ("gz", "zst")
 
 
 @runtime_checkable
 class Format(Protocol):
-    """A way to write rows as bytes. Its options are the fields of a frozen dataclass."""
+    """A way to write rows as bytes. Its options are the fields of a frozen dataclass.
+
+    A format with ``is_text: ClassVar[bool] = True`` may be compressed: ``csv.gz`` is one of its names then.
+    """
 
     @property
     def name(self) -> str:
@@ -46,9 +59,32 @@ def resolve(chosen: str | Format) -> Format:
     """A format by name, with its default options, or the one that is given. Raises: UnknownFormat."""
     if not isinstance(chosen, str):
         return chosen
-    try:
-        module, name = _BUILT_IN[chosen]
-    except KeyError:
-        raise UnknownFormat from None
-    made: Any = getattr(importlib.import_module(module), name)
-    return made()  # type: ignore[no-any-return]
+    name, _, compression = chosen.partition(".")
+    if name not in _BUILT_IN:
+        raise UnknownFormat
+    module, made = _BUILT_IN[name]
+    format: Format = getattr(importlib.import_module(module), made)()
+    return with_compression(format, compression) if "." in chosen else format
+
+
+def with_compression(format: Format, compression: str) -> Format:
+    """The same format, compressed.
+
+    :param compression: one of ``COMPRESSIONS``.
+    Raises: UnknownFormat, for any other, and for a format that is no text.
+    """
+    if compression not in COMPRESSIONS or not is_text(format):
+        raise UnknownFormat
+    made: Any = importlib.import_module("bgtasks.formats.compressed")
+    return made.Compressed(format, compression)  # type: ignore[no-any-return]
+
+
+def is_text(format: Format) -> bool:
+    """Whether a format is text, which compresses well and says nothing of it itself."""
+    return bool(getattr(format, "is_text", False))
+
+
+def send(pieces: Iterable[bytes | memoryview], buffer: BinaryIO) -> None:
+    """Write one piece after the other."""
+    for piece in pieces:  # noqa: FURB122 - a file type may put a file of its own between, which has write() alone
+        buffer.write(piece)

@@ -1,18 +1,21 @@
-"""CSV as RFC 4180 has it, in UTF-8, streamed."""
+"""CSV as RFC 4180 has it, in UTF-8, streamed: the same bytes from rows and from Arrow record batches."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
-from functools import partial
 from typing import Any, BinaryIO, ClassVar
 
 from bgtasks.errors import ImproperlyConfigured, UnwritableValue
+from bgtasks.extras import needs
+from bgtasks.formats import send
 from bgtasks.formats.cells import Cells, is_unicode, neutralised, unchanged, zone_name
-from bgtasks.items import Items, Row, Rows
+from bgtasks.formats.columnwise import Columnwise
+from bgtasks.formats.quoting import Quoting
+from bgtasks.formats.shapes import sized
+from bgtasks.items import ArrowRows, Items, Row, Rows
 
 BOM = "\ufeff"
 
@@ -25,6 +28,7 @@ class Csv:
     content_type: ClassVar[str] = "text/csv; charset=utf-8"
     suffix: ClassVar[str] = ".csv"
     max_rows: ClassVar[int | None] = None
+    is_text: ClassVar[bool] = True
 
     #: One character between cells.
     delimiter: str = ","
@@ -41,33 +45,51 @@ class Csv:
 
     def write(self, items: Items, buffer: BinaryIO, zone: tzinfo = UTC) -> None:
         """Stream the items. Raises: UnwritableValue, for text that is not Unicode."""
-        text = neutralised if self.neutralise else unchanged
-        cell = Cells(zone, text)
-        page = io.StringIO(newline="")
-        writer = csv.writer(page, delimiter=self.delimiter, lineterminator="\r\n")
-        if self.bom:
-            page.write(BOM)
-        done = 0
+        writing = _Writing(self, zone)
+        # With an unusual delimiter any number may need quotes: Arrow's road has them for texts only.
+        with items.open_arrow() if writing.quoting.plain_is_safe else nullcontext() as rows:
+            if rows is not None:
+                send(writing.from_arrow(rows), buffer)
+                return
         with items.open() as rows:
-            # Each time has its offset: the zone is named where somebody has chosen it.
-            headings = rows.headings(None if zone is UTC else zone_name(zone))
-            if self.header and headings is not None:
-                writer.writerow(map(text, headings))
-                _flush(page, buffer, lambda: UnwritableValue("A heading is not valid Unicode"))
-            for batch in rows.batches:
-                writer.writerows([cell(value) for value in row] for row in batch)
-                _flush(page, buffer, partial(_culprit, batch, done, cell, rows))
-                done += len(batch)
-        buffer.write(page.getvalue().encode())  # where there are no rows: the byte-order mark
+            send(writing.from_rows(rows), buffer)
 
 
-def _flush(page: io.StringIO, buffer: BinaryIO, culprit: Callable[[], UnwritableValue]) -> None:
-    try:
-        buffer.write(page.getvalue().encode())
-    except UnicodeEncodeError:
-        raise culprit() from None
-    page.seek(0)
-    page.truncate()
+class _Writing:
+    """One file on its way: what its parts are."""
+
+    def __init__(self, form: Csv, zone: tzinfo) -> None:
+        self._form = form
+        self._zone = zone
+        self._text = neutralised if form.neutralise else unchanged
+        self._cell = Cells(zone, self._text)
+        self.quoting = Quoting(form.delimiter)
+
+    def from_arrow(self, rows: ArrowRows) -> Iterator[bytes | memoryview]:
+        arrow_text = needs("arrow", "bgtasks.formats.arrow_text")
+        yield self._beginning(rows)
+        lines = arrow_text.ArrowText(rows, self._zone, self._cell, self.quoting, self._form.neutralise)
+        yield from map(lines, rows.batches)
+
+    def from_rows(self, rows: Rows) -> Iterator[bytes]:
+        yield self._beginning(rows)
+        lines = Columnwise(self._zone, self._cell, self.quoting, self._form.neutralise)
+        done = 0
+        for batch in map(sized, rows.batches):
+            try:
+                yield lines(batch).encode()
+            except UnicodeEncodeError:
+                raise _culprit(batch, done, self._cell, rows) from None
+            done += len(batch)
+
+    def _beginning(self, rows: Rows | ArrowRows) -> bytes:
+        # Each time has its offset: the zone is named where somebody has chosen it.
+        headings = rows.headings(None if self._zone is UTC else zone_name(self._zone))
+        line = self.quoting.line(list(map(self._text, headings))) if self._form.header and headings is not None else ""
+        try:
+            return ((BOM if self._form.bom else "") + line).encode()
+        except UnicodeEncodeError:
+            raise UnwritableValue("A heading is not valid Unicode") from None
 
 
 def _culprit(batch: Sequence[Row], done: int, cell: Callable[[Any], Any], rows: Rows) -> UnwritableValue:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bgtasks.filenames import MAX_BYTES, safe
+from bgtasks.filenames import MAX_BYTES, resuffixed, safe
 
 UNWANTED = ("Cc", "Cs")  # controls, halves of surrogate pairs
 BIDI = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
@@ -24,6 +24,8 @@ DEVICES = ["con", "prn", "aux", "nul", "conin$", "conout$", *PORTS]
         "Bericht für Zoë.xlsx",
         "レポート.csv",
         "archive.tar.gz",
+        "flights.csv.gz",
+        "flights.jsonl.zst",
         "a b.csv",
         "🙂.csv",
         "-x.csv",
@@ -53,6 +55,8 @@ def test_a_harmless_name_is_unchanged(name: str) -> None:
         ("trailing. . .", "trailing"),
         (".bashrc", "file.bashrc"),
         (".csv", "file.csv"),
+        (".csv.gz", "file.csv.gz"),
+        (".gz", "file.gz"),
         ("/.csv", "file.csv"),
         ("", "file"),
         (".", "file"),
@@ -94,7 +98,7 @@ def test_a_name_that_only_begins_like_a_device_is_unchanged(name: str) -> None:
 
 
 @pytest.mark.parametrize("letter", ["a", "ü", "字", "🙂"])
-@pytest.mark.parametrize("suffix", [".csv", ".xlsx", ""])
+@pytest.mark.parametrize("suffix", [".csv", ".xlsx", ".csv.gz", ".JSONL.ZST", ".gz", ""])
 def test_a_long_name_is_cut_before_its_suffix(letter: str, suffix: str) -> None:
     """To whole characters, with room for what browsers add."""
     cut = safe(letter * 300 + suffix)
@@ -118,6 +122,9 @@ names = (
 @example("x" * 600 + ".csv")
 @example("a" * 199 + ". " + "b" * 50)
 @example("a" * 195 + " . ._.csv")
+@example("a" * 190 + " . ._.csv.gz")
+@example("a" * 300 + "." + "b" * 18 + ".zst")
+@example("._.csv.gz")
 @example("<\u0338")
 @example("con" + " " * 198)
 def test_every_name_becomes_a_name_that_every_system_takes(name: str) -> None:
@@ -132,3 +139,29 @@ def test_every_name_becomes_a_name_that_every_system_takes(name: str) -> None:
     assert made[-1] not in ". "
     assert made.split(".")[0].rstrip().lower() not in DEVICES
     assert safe(made) == made
+
+
+KNOWN = [".csv", ".csv.gz", ".csv.zst", ".xlsx"]
+
+
+@pytest.mark.parametrize(
+    ("name", "suffix", "expected"),
+    [
+        ("report.csv", ".csv", "report.csv"),
+        ("report.CSV", ".csv", "report.CSV"),
+        ("report.csv", ".csv.gz", "report.csv.gz"),
+        ("report.csv.gz", ".csv", "report.csv"),
+        ("Report.CSV.GZ", ".xlsx", "Report.xlsx"),
+        ("report.v2.xlsx", ".csv.zst", "report.v2.csv.zst"),
+        ("report.csv.zst", ".csv.gz", "report.csv.gz"),
+        ("report.csv.csv", ".xlsx", "report.csv.xlsx"),
+        (".csv", ".xlsx", ".xlsx"),
+        ("report", ".csv", "report"),
+        ("report.txt", ".csv", "report.txt"),
+        ("report.gz", ".csv", "report.gz"),
+        ("v1.2", ".csv.gz", "v1.2"),
+    ],
+)
+def test_another_formats_suffix_is_replaced(name: str, suffix: str, expected: str) -> None:
+    """A name says what the file is; one that says nothing of it, or something of its own, is left alone."""
+    assert resuffixed(name, suffix, KNOWN) == expected
