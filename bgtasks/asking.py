@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from bgtasks import deployment, registry
+from bgtasks import choices, deployment, registry
 from bgtasks.coalescing import key_of
 from bgtasks.columns import faults_in
 from bgtasks.errors import BgtasksError, InvalidCriteria, Sentence, TooManyActive, UnknownFileType
@@ -30,6 +30,8 @@ def ask(asked: dict[str, Any], *, scheduled: bool, session: Session | None = Non
     file_type = _known(asked["file_type"])
     if faults := faults_in(asked, file_type.get_max_criteria_size() if file_type else MOST_CRITERIA):
         raise InvalidCriteria(faults)
+    if file_type is not None and asked["columns"]:
+        choices.columns_of(file_type.get_columns(), asked["columns"])
     most = None
     if scheduled:
         if file_type is None:

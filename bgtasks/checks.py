@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
@@ -38,6 +39,7 @@ def check(cls: Any) -> None:
             raise ImproperlyConfigured(f"{cls.__name__}.{name} needs a list: {getattr(cls, name)!r} is one text")
     _check_limits(cls)
     _check_formats(cls)
+    _check_columns(cls)
     _check_criteria(cls)
     unknown = [name for name in cls.notifiers if isinstance(name, str) and name not in notifiers.BUILT_IN]
     if unknown:
@@ -62,6 +64,31 @@ def _check_formats(cls: Any) -> None:
         raise ImproperlyConfigured(f"{cls.__name__}.formats names an unknown format: {cls.formats!r}") from None
     if not usable or not all(isinstance(one, formats.Format) for one in usable):
         raise ImproperlyConfigured(f"{cls.__name__}.formats needs names of formats, or Format objects")
+
+
+def _check_columns(cls: Any) -> None:
+    columns = cls().columns
+    if columns is None:
+        return
+    if not isinstance(columns, Sequence | Mapping) or not columns or not all(map(_is_heading, columns)):
+        raise ImproperlyConfigured(f"{cls.__name__}.columns needs headings, or names with headings: {columns!r}")
+    if isinstance(columns, Mapping):
+        _check_names(cls, columns)
+
+
+def _check_names(cls: Any, columns: Mapping[Any, Any]) -> None:
+    for name, heading in columns.items():
+        if not isinstance(name, str) or not name or "," in name or name != name.strip():
+            raise ImproperlyConfigured(
+                f"{cls.__name__}.columns needs names without commas, or blanks around them: {name!r}"
+            )
+        if not _is_heading(heading):
+            raise ImproperlyConfigured(f"{cls.__name__}.columns[{name!r}] needs a heading: {heading!r}")
+
+
+def _is_heading(heading: Any) -> bool:
+    """Whether this can be one: a text, or what becomes one only later, such as another framework's lazy text."""
+    return isinstance(heading, str) or not (heading is None or isinstance(heading, Sequence | Mapping))
 
 
 def _check_criteria(cls: Any) -> None:

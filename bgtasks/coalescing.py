@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
-from bgtasks import criteria
+from bgtasks import choices, criteria
 
 
 def key_of(file_type: Any, asked: Mapping[str, Any]) -> str | None:
@@ -22,7 +22,8 @@ def key_of(file_type: Any, asked: Mapping[str, Any]) -> str | None:
         return None
     format = asked["format"] or file_type.get_formats()[0].name
     who = asked["file_type"], asked["requester"], asked["language"] or None, asked["timezone"] or None
-    return hashlib.sha256(_canonical([*who, format, _chosen(file_type, asked)]).encode()).hexdigest()
+    columns = asked["columns"] and choices.narrowing(file_type.get_columns(), asked["columns"])
+    return hashlib.sha256(_canonical([*who, format, columns, _chosen(file_type, asked)]).encode()).hexdigest()
 
 
 def _chosen(file_type: Any, asked: Mapping[str, Any]) -> str:

@@ -37,6 +37,7 @@ def columns_of(
     filename: str | None = None,
     requester_email: str | None = None,
     idempotency_key: Any = None,
+    columns: Any = None,
     id: str | None = None,
 ) -> dict[str, Any]:
     """The columns of a new request, from what a caller says of it. Raises: InvalidRequestId."""
@@ -53,6 +54,7 @@ def columns_of(
         "language": language,
         "timezone": tz,
         "format": format,
+        "columns": (list(columns) if isinstance(columns, tuple) else columns) or None,
         "filename": safe(str(filename)) if filename else "",
         "idempotency_key": None if idempotency_key in (None, "") else str(idempotency_key),
     }
@@ -68,13 +70,21 @@ def _dumped(criteria: Any) -> Any:
 def faults_in(columns: dict[str, Any], most: int | None) -> dict[str, list[str]]:
     """What can't be stored, by column, in the language in force.
 
-    :param most: the largest size of the criteria, in bytes of JSON.
+    :param most: the largest size of the criteria, and of the choice of columns, in bytes of JSON.
     """
+    own = {"criteria": _fault_in_criteria, "columns": _fault_in_choice}
     faults = {
-        name: _fault_in_criteria(value, most) if name == "criteria" else _fault_in_text(name, value)
-        for name, value in columns.items()
+        name: own[name](value, most) if name in own else _fault_in_text(name, value) for name, value in columns.items()
     }
     return {name: [fault] for name, fault in faults.items() if fault}
+
+
+def _fault_in_choice(columns: Any, most: int | None) -> str | None:
+    if columns is None:
+        return None
+    if not isinstance(columns, list) or not all(isinstance(name, str) for name in columns):
+        return gettext("must be a list of names")
+    return _fault_in_criteria(columns, most)
 
 
 def _fault_in_criteria(criteria: Any, most: int | None) -> str | None:

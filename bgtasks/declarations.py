@@ -7,11 +7,11 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel
 
-from bgtasks import canvas, deployment, formats, mails, queues, status_links
+from bgtasks import canvas, choices, deployment, formats, mails, queues, status_links
 from bgtasks.asking import MOST_CRITERIA
-from bgtasks.errors import UnknownFormat
-from bgtasks.filenames import safe
+from bgtasks.filenames import resuffixed, safe
 from bgtasks.formats import Format
+from bgtasks.items.columns import Declared
 from bgtasks.locales import gettext
 from bgtasks.models import FileRequest
 from bgtasks.notifiers import Notifier
@@ -31,8 +31,9 @@ class Declarations:
     formats: Sequence[str | Format] = ("csv",)
     #: The database that a select runs on (default: the record's own).
     source_url: str | None = None
-    #: Headings, for rows that bring no names along.
-    columns: Sequence[str] | None = None
+    #: Headings, for rows that bring no names along; or a mapping of the columns that the file has, in its order, from
+    #: their names to their headings. A request may choose among the names of a mapping.
+    columns: Declared = None
     #: The Celery queue of the steps (default: ``files.<file_type>``).
     queue: str | None = None
     #: The finished file's name (default: ``<file_type>`` with the format's suffix).
@@ -95,6 +96,8 @@ class Declarations:
     file_request: FileRequest | None = None
     #: The format that was asked for, by name; ``""``: the first one.
     format: str = ""
+    #: The columns that were asked for, by name; none: all of them.
+    chosen_columns: Sequence[str] = ()
 
     def get_file_type(self) -> str:
         """The registered name."""
@@ -107,34 +110,42 @@ class Declarations:
     def get_content_type(self) -> str:
         """The media type: the row's, the declared one, or the format's."""
         chosen = self.file_request.content_type if self.file_request else ""
-        return chosen or self.content_type or self.get_format().content_type
+        return chosen or self.own_content_type or self.get_format().content_type
+
+    @property
+    def own_content_type(self) -> str | None:
+        """The declared media type, unless the file is compressed, which another type says."""
+        return None if choices.is_compressed(self.get_format()) else self.content_type
 
     def get_formats(self) -> list[Format]:
-        """Every format that a request may choose, the default first."""
+        """Every format that a request may choose, the default first. Text may be asked for compressed as well."""
         return [formats.resolve(chosen) for chosen in self.formats]
 
     def get_format(self) -> Format:
         """The format of this file. Raises: UnknownFormat, if the type can't be made in the one asked for."""
-        for known in self.get_formats():
-            if self.format in ("", known.name):
-                return known
-        raise UnknownFormat
+        return choices.format_of(self.get_formats(), self.format)
 
     def get_source_url(self) -> str | None:
         """The database that a select runs on; None: the record's own."""
         return self.source_url
 
-    def get_columns(self) -> Sequence[str] | None:
-        """Headings, for rows that bring no names along."""
+    def get_columns(self) -> Declared:
+        """Headings, for rows that bring no names along; or the file's columns, from their names to their headings."""
         return self.columns
+
+    def get_chosen_columns(self) -> Sequence[str]:
+        """The names of the columns of this file, in its order; none: all. Raises: InvalidCriteria."""
+        return choices.columns_of(self.get_columns(), self.chosen_columns) if self.chosen_columns else ()
 
     def get_queue(self) -> str:
         """The Celery queue of the steps."""
         return self.queue or queues.queue_of(self.file_type)
 
     def get_filename(self) -> str:
-        """The finished file's name, safe on every system."""
-        return safe(self.filename or f"{self.file_type}{self.get_format().suffix}")
+        """The finished file's name, safe on every system. The suffix of another of the type's formats is replaced."""
+        suffix = self.get_format().suffix
+        named = resuffixed(self.filename, suffix, choices.suffixes(self.get_formats())) if self.filename else None
+        return safe(named or f"{self.file_type}{suffix}")
 
     def get_criteria_class(self) -> type[BaseModel] | None:
         """The pydantic model of the criteria; None: any JSON."""

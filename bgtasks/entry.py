@@ -37,6 +37,11 @@ class HiddenRequest(Request):
         """What ``inspect active`` and Flower's worker page show."""
         return {**super().info(safe=True), "args": HIDDEN, "kwargs": HIDDEN}
 
+    def send_event(self, type: str, **fields: Any) -> None:
+        """As Celery's; nothing of a request that has not ended."""
+        if fields.get("result") != repr(results.Open()):
+            super().send_event(type, **fields)
+
     @property
     def store_errors(self) -> bool:
         # What a child raises it stores by itself. Of one that is lost, the message comes again: it is no failure.
@@ -85,7 +90,8 @@ def request_file(
     language: str | None = None,
     tz: str | None = None,
     idempotency_key: str | None = None,
-) -> results.Answer:
+    columns: list[str] | None = None,
+) -> results.Answer | results.Open:
     """Ask for a file; the task's id is the request's.
 
     The result is there when the request ends: ``{"id", "state", "filename", "size", "rows", "sha256"}``,
@@ -101,12 +107,13 @@ def request_file(
     :param language: what its requester is told in, such as ``de``; in force in every step.
     :param tz: the zone of times in the file and the mail, such as ``Europe/Zurich``; in force in every step.
     :param idempotency_key: the same again, from the same requester for the same file type, is the same request.
+    :param columns: the names of those that the file shall have, in its order (default: all of the file type's).
     Raises: InvalidRequestId.
     """
     asked = columns_of(
         criteria, file_type, requester, content_type, description, language, tz,
         format=format, filename=filename, requester_email=requester_email, idempotency_key=idempotency_key,
-        id=self.request.id,
+        columns=columns, id=self.request.id,
     )  # fmt: skip
     file_request = _stored(self, asked)
     if file_request.id != asked["id"]:
@@ -115,8 +122,16 @@ def request_file(
         results.announce(deployment.current().app, file_request)
     if file_request.dispatch_at is not None:
         publishing.publish(file_request)
-    # Neither a success nor a failure yet: whoever ends the request stores its result.
-    raise Ignore
+    return _left_open(self)
+
+
+def _left_open(task: Task[Any, Any]) -> results.Open:
+    """Neither a success nor a failure yet: whoever ends the request stores its result, and tells the monitors."""
+    if task.request.is_eager:
+        raise Ignore
+    # In place of Ignore, which has Celery write a traceback and carry it to the worker's main process.
+    task.request.ignore_result = True
+    return results.Open()
 
 
 def _stored(task: Task[Any, Any], asked: dict[str, Any]) -> FileRequest:

@@ -94,6 +94,7 @@ class FileType(Declarations):
         restored = cls(filename=file_request.filename or None)
         restored.file_request = file_request
         restored.format = file_request.format
+        restored.chosen_columns = tuple(file_request.columns or ())
         return restored
 
     def restore_criteria(self, file_request: FileRequest) -> Any:
@@ -107,6 +108,7 @@ class FileType(Declarations):
     def check_request(self, file_request: FileRequest) -> None:
         """See that a row can be worked on. Raises: InvalidCriteria, UnknownFormat, NotPermitted."""
         self.get_format()
+        self.get_chosen_columns()
         self._permit(file_request.requester, self.restore_criteria(file_request))
 
     def _permit(self, requester: str | None, chosen: Any) -> None:
@@ -120,7 +122,8 @@ class FileType(Declarations):
             raise TooManyRows(limit)
 
     def _dataset(self, restored: Any) -> Dataset:
-        return Dataset(restored, Items(self.get_items(restored), self.get_source_url(), self.get_columns()))
+        source, columns = self.get_items(restored), self.get_columns()
+        return Dataset(restored, Items(source, self.get_source_url(), columns, self.get_chosen_columns()))
 
     # -- in the background ----------------------------------------------------------------------
 
@@ -211,8 +214,11 @@ class FileType(Declarations):
 
     def build_dataset(self, http_request: Request) -> Dataset:
         """What was chosen, what that selects, and whether it must wait. Raises: InvalidCriteria, NotPermitted."""
-        self.format = forms.chosen_format(http_request, self.get_criteria_class())
+        model = self.get_criteria_class()
+        self.format = forms.chosen_format(http_request, model)
+        self.chosen_columns = forms.chosen_columns(http_request, model)
         self.get_format()
+        self.get_chosen_columns()
         chosen = self.build_criteria(http_request)
         self._permit(identity.requester(http_request.environ), chosen)
         dataset = self._dataset(chosen)

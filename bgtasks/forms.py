@@ -1,4 +1,4 @@
-"""What a person or a program says in an HTTP request: the criteria, the format, the time zone."""
+"""What a person or a program says in an HTTP request: the criteria, the format, the columns, the time zone."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from werkzeug.wrappers import Request
 from bgtasks import locales
 from bgtasks.criteria import CSRF_FIELDS, QueryCriteria
 from bgtasks.errors import WHOLE, InvalidCriteria
+from bgtasks.items.columns import COLUMNS
 from bgtasks.locales import gettext
 
 #: Fields that are not criteria, unless the criteria have a field of that name.
@@ -39,6 +40,28 @@ def chosen_format(http_request: Request, model: type[BaseModel] | None) -> str:
     return _own(FORMAT, http_request, model) or ""
 
 
+def chosen_columns(http_request: Request, model: type[BaseModel] | None) -> list[str]:
+    """The names of the columns that are asked for: in a JSON list, in one text with commas, or in several fields.
+
+    Raises: InvalidCriteria, for a body that is no JSON, and for what are no names.
+    """
+    if COLUMNS in inputs(model):
+        return []
+    said = _in_json(COLUMNS, http_request)
+    if said is None:
+        return names_in(http_request.values.getlist(COLUMNS))
+    if isinstance(said, str):
+        return names_in([said])
+    if not isinstance(said, list) or not all(isinstance(name, str) for name in said):
+        raise InvalidCriteria({COLUMNS: [gettext("This must be a list of names.")]})
+    return said
+
+
+def names_in(texts: list[str]) -> list[str]:
+    """The names in some fields, each of which may have several, with commas between them."""
+    return _filled([name.strip() for text in texts for name in text.split(",")])
+
+
 def zone(http_request: Request, model: type[BaseModel] | None) -> str | None:
     """The time zone that a field ``tz`` names, or else the cookie of that name; None: no known one.
 
@@ -53,14 +76,19 @@ def _own(name: str, http_request: Request, model: type[BaseModel] | None) -> str
     """What one of our own fields says: in the form, in the query string, or in a JSON object."""
     if name in inputs(model):
         return None
-    body = _json(http_request) if http_request.is_json else None
-    said = body.get(name) if isinstance(body, dict) else None
+    said = _in_json(name, http_request)
     return http_request.values.get(name) if said is None else str(said)
+
+
+def _in_json(name: str, http_request: Request) -> Any:
+    """What a JSON object says; None: nothing, or there is none."""
+    body = _json(http_request) if http_request.is_json else None
+    return body.get(name) if isinstance(body, dict) else None
 
 
 def _criteria_in(given: dict[str, Any], model: type[BaseModel] | None) -> dict[str, Any]:
     """What is sent, without a form's own protection and the fields that are ours."""
-    ours = {FORMAT, ZONE} - inputs(model)
+    ours = {FORMAT, ZONE, COLUMNS} - inputs(model)
     return {name: value for name, value in given.items() if name not in ours and name.lower() not in CSRF_FIELDS}
 
 

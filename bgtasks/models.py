@@ -75,6 +75,8 @@ class Base(DeclarativeBase):
 
 #: A JSON column that PostgreSQL can search.
 Json = JSON().with_variant(JSONB(), "postgresql")
+#: The same, where None is the database's NULL, and not JSON's.
+NullableJson = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 RequestId = Uuid(as_uuid=False)
 
 
@@ -96,6 +98,8 @@ class FileRequest(Base):
     format: Mapped[str] = mapped_column(default="")
     #: What the user chose: a JSON object, or a plain string.
     criteria: Mapped[Any] = mapped_column(Json, default="")
+    #: The names of the columns that were chosen, in the file's order; None: all that the file type has.
+    columns: Mapped[list[str] | None] = mapped_column(NullableJson)
     #: Who asked, and the only one who may download; None: nobody in particular.
     requester: Mapped[str | None]
     #: Where the requester is told.

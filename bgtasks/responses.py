@@ -24,9 +24,10 @@ def request_data(file_type: Any, http_request: Request, dataset: Any) -> dict[st
         "requester_email": http_request.environ.get(identity.EMAIL),
         "language": file_type.language,
         "tz": file_type.timezone,
-        "content_type": file_type.content_type or "",
+        "content_type": file_type.own_content_type or "",
         "description": file_type.get_file_description(),
         "format": file_type.get_format().name,
+        "columns": file_type.chosen_columns,
         "filename": file_type.filename,
     }
 

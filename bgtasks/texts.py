@@ -29,6 +29,7 @@ def fields_of(file_request: FileRequest, **link: str) -> dict[str, str]:
     """The row's fields and the link's, as a person would write them where the language in force is spoken."""
     shown = {name: _shown(getattr(file_request, name)) for name in COLUMNS}
     shown["size"] = locales.size(file_request.size)
+    shown["columns"] = ", ".join(file_request.columns or ())
     shown["description"] = locales.gettext(file_request.description)
     return {**dict.fromkeys(FIELDS, ""), **shown, **link}
 

@@ -55,8 +55,9 @@ def add_request(
     :param requester: who asks; stored as ``str(requester)``.
     :param session: store it within this session's transaction; the request that is returned is not in the session.
     :param schedule: publish the file type's chain, after the outermost commit.
-    :param more: ``format``, ``filename``, ``requester_email`` (default: the requester, if that is an address), ``id``,
-        ``idempotency_key``: the same again, from the same requester for the same file type, is the same request.
+    :param more: ``format``, ``columns`` (names, in the file's order; default: all), ``filename``, ``requester_email``
+        (default: the requester, if that is an address), ``id``, ``idempotency_key``: the same again, from the same
+        requester for the same file type, is the same request.
     Raises: InvalidCriteria; when it is to be scheduled, UnknownFileType and TooManyActive too.
     """
     session = session() if isinstance(session, scoped_session) else session

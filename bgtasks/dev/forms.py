@@ -12,7 +12,9 @@ from pydantic.json_schema import GenerateJsonSchema
 from werkzeug.datastructures import MultiDict
 
 from bgtasks.criteria import QueryCriteria
-from bgtasks.forms import FORMAT, inputs
+from bgtasks.forms import FORMAT, inputs, names_in
+from bgtasks.items.columns import COLUMNS
+from bgtasks.locales import N_, gettext
 
 #: HTML's input for a JSON schema's ``format`` or ``type``.
 KINDS = {
@@ -29,6 +31,8 @@ KINDS = {
 LIMITS = {"minimum": "min", "maximum": "max", "minLength": "minlength", "maxLength": "maxlength"}
 #: So many empty inputs are offered for more of a list's values.
 MORE = 2
+#: What holds of the columns, if nobody has chosen any.
+ALL = N_("None ticked: all of them.")
 
 Schema = Mapping[str, Any]
 
@@ -44,6 +48,7 @@ class Field:
     many: bool = False  #: whether it takes several values
     hint: str = ""
     choices: Sequence[tuple[str, str]] = ()  #: value and label of each
+    is_folded: bool = False  #: whether the choices are shown only on demand
     attributes: Sequence[tuple[str, str]] = ()  #: more of HTML's, such as ``min``
     values: Sequence[str] = ()  #: what was typed, or the default
     faults: Sequence[str] = ()  #: what is wrong with that
@@ -89,7 +94,9 @@ def form(
     :param given: the fields of a query or a form; where one is not among them, its default is shown.
     :param faults: sentences by field, as ``InvalidCriteria`` has them.
     """
-    given, faults = given or MultiDict(), dict(faults or {})
+    given, faults = MultiDict(given), dict(faults or {})
+    if COLUMNS in given and COLUMNS not in inputs(file_type.get_criteria_class()):
+        given.setlist(COLUMNS, names_in(given.getlist(COLUMNS)))
     fields = [_filled(field, given, _of(field.name, faults)) for field in _declared(file_type, given)]
     names = {field.name for field in fields}
     return Form(
@@ -105,13 +112,22 @@ def form(
 def _declared(file_type: Any, given: MultiDict[str, str]) -> Iterator[Field]:
     model = file_type.get_criteria_class()
     if _is_open(model):
-        yield from (Field(name, _label(name)) for name in given if name != FORMAT)
+        yield from (Field(name, _label(name)) for name in given if name not in {FORMAT, COLUMNS})
     else:
         yield from _from_schema(_schema(model))
+    yield from (field for field in _ours(file_type) if field.name not in inputs(model))
+
+
+def _ours(file_type: Any) -> Iterator[Field]:
+    """What is chosen of any file type that leaves a choice."""
     formats = [written.name for written in file_type.get_formats()]
-    if len(formats) > 1 and FORMAT not in inputs(model):
+    if len(formats) > 1:
         choices = [(name, name.upper()) for name in formats]
-        yield Field(FORMAT, "Format", "select", required=True, choices=choices, values=formats[:1])
+        yield Field(FORMAT, N_("Format"), "select", required=True, choices=choices, values=formats[:1])
+    columns = file_type.get_columns()
+    if isinstance(columns, Mapping):
+        choices = [(name, gettext(heading)) for name, heading in columns.items()]
+        yield Field(COLUMNS, N_("Columns"), "choices", hint=ALL, choices=choices, is_folded=True, values=tuple(columns))
 
 
 def _is_open(model: type[BaseModel] | None) -> bool:

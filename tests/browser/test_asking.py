@@ -30,7 +30,7 @@ def test_each_file_type_has_its_form(visit: Visit) -> None:
     assert flights.get_by_label("First day").get_attribute("type") == "date"
     assert flights.get_by_label("First day").get_attribute("required") is not None
     assert flights.get_by_label("Last day").get_attribute("required") is None
-    assert flights.get_by_label("Format").locator("option").all_inner_texts() == ["CSV", "XLSX"]
+    assert flights.get_by_label("Format").locator("option").all_inner_texts() == ["CSV", "XLSX", "JSONL", "PARQUET"]
 
 
 def test_a_range_that_ends_before_it_begins(visit: Visit) -> None:
@@ -63,6 +63,27 @@ def test_a_small_range_comes_at_once(visit: Visit, site: Site) -> None:
     assert (name, len(rows) - 1) == ("flights.csv", counted)
     assert {row[0] for row in rows[1:]} == {f"2013-01-0{day}" for day in range(1, 6)}
     assert person.page.url == f"{site.address}/ask/flights"
+
+
+def test_columns_are_ticked(visit: Visit) -> None:
+    """All of them at first, out of sight; the file has what is left, and a mistake shows them again as they were."""
+    person = visit()
+    page = person.page
+    page.goto("/ask/flights")
+    boxes = page.get_by_role("group", name="Columns").get_by_role("checkbox")
+    assert boxes.count() == 0
+    page.locator("summary").click()
+    assert [box.is_checked() for box in boxes.all()] == [True] * 15
+    for box in boxes.all()[2:]:
+        box.uncheck()
+    person.photograph("columns")
+    person.fill(from_date="2013-03-01", until_date="2013-02-01")
+    person.send()
+    page.locator("summary").click()
+    assert [box.is_checked() for box in boxes.all()] == [True] * 2 + [False] * 13
+    person.fill(**JANUARY)
+    _, content = person.download(person.send)
+    assert content.decode().splitlines()[:2] == ["Date,Carrier", "2013-01-01,UA"]
 
 
 def test_every_kind_of_field_says_what_was_chosen(visit: Visit) -> None:

@@ -20,7 +20,7 @@ from bgtasks.stack import Mailbox, Stack, wait_for
 from bgtasks.states import EventKind, State
 from bgtasks.wsgi import Application
 from tests.support.brokers import on_every_broker
-from tests.support.flights import FLIGHTS, as_csv, fill
+from tests.support.flights import FLIGHTS, HEADINGS, as_csv, fill
 from tests.support.nodes import Setup
 
 REQUESTER = "quite.private@example.com"
@@ -156,7 +156,7 @@ def test_the_request_chooses_the_format_and_the_name(parts: Deployment) -> None:
     assert row.object_key is not None
     book = load_workbook(io.BytesIO(b"".join(parts.store.read(row.object_key))))
     cells = list(book.active.iter_rows(values_only=True))  # type: ignore[union-attr]
-    assert cells[0] == (*list(FLIGHTS[0])[:-1], "time_hour (UTC)")
+    assert cells[0] == (*HEADINGS[:-1], "Scheduled hour (UTC)")
     assert len(cells) == len(ASKED_FOR) + 1
     first = ASKED_FOR[0]
     midnight, local = datetime.combine(first["date"], time()), first["time_hour"].replace(tzinfo=None)
@@ -175,7 +175,7 @@ def test_it_is_made_and_told_in_the_requesters_language_and_zone(parts: Deployme
     book = load_workbook(io.BytesIO(b"".join(parts.store.read(row.object_key))))
     headings, first, *_ = book.active.iter_rows(values_only=True)  # type: ignore[union-attr]
     book.close()
-    assert headings[-1] == "time_hour (Europe/Zurich)"
+    assert headings[-1] == "Scheduled hour (Europe/Zurich)"
     assert first[-1] == ASKED_FOR[0]["time_hour"].replace(tzinfo=None) + timedelta(hours=2)  # it is summer there
     [mail] = mailbox.mails
     assert mail["Subject"] == "Ihre Datei ist fertig: flights.xlsx"

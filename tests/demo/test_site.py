@@ -183,6 +183,59 @@ def test_an_error_of_no_field_concerns_the_whole(app: Any) -> None:
     assert made.faults == ["b", "c"]
 
 
+class Chosen(Numbers):
+    """Columns to choose from."""
+
+    file_type = "chosen"
+    columns = {"number": "No. <b>", "name": "Name"}
+
+
+def boxes(page: TestResponse) -> dict[str, bool]:
+    """The columns of a form, and whether they are ticked."""
+    found = re.findall(r'<input type="checkbox" name="columns" value="(\w+)"( checked)?>', page.text)
+    return {name: bool(ticked) for name, ticked in found}
+
+
+def test_columns_are_boxes_to_tick(client: Client, parts: Deployment) -> None:
+    """By their headings, which are escaped; all of them at first, and then those that were chosen."""
+    registry.register(Chosen)
+    page = client.get("/ask/chosen")
+    assert boxes(page) == {"number": True, "name": True}
+    assert "No. &lt;b&gt;</label>" in page.text
+    assert boxes(client.get("/ask/numbers")) == {}
+    assert boxes(client.get("/ask/chosen?columns=name")) == {"number": False, "name": True}
+    assert boxes(client.get("/ask/chosen?columns=name,number")) == {"number": True, "name": True}
+    log_in(client)
+    assert client.post("/ask/chosen", data={"count": "1", "columns": ["name"]}).status_code == 303
+    [row] = parts.requests.of(REQUESTER, 1)
+    assert row.columns == ["name"]
+
+
+def test_a_wrong_column_is_said_beside_the_boxes(client: Client) -> None:
+    """They are in sight then, ticked as they were."""
+    registry.register(Chosen)
+    log_in(client)
+    page = client.post("/ask/chosen", data={"columns": ["name", MARKUP]})
+    assert page.status_code == 400
+    assert "<details open>" in page.text
+    assert re.search(r'id="chosen-columns-fault">There is no column', page.text)
+    assert boxes(page) == {"number": False, "name": True}
+    assert MARKUP not in page.text
+
+
+class Open(Anything):
+    """Takes what it is given, but for the columns."""
+
+    file_type = "open"
+    columns = {"raw": "Raw"}
+
+
+def test_the_columns_of_an_open_form_are_no_field_of_it(app: Any) -> None:
+    """Nor is the format."""
+    given = MultiDict([("x", "1"), ("columns", "raw"), ("format", "csv")])
+    assert [field.name for field in forms.form(Open(), given).fields] == ["x", "columns"]
+
+
 # -- the login ---------------------------------------------------------------------------------------
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
 from typing import Any
 
 import pytest
 from celery import Celery
-from sqlalchemy import func, select
+from sqlalchemy import func, insert, select
 from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request
 
@@ -19,6 +23,9 @@ from bgtasks.errors import InvalidCriteria
 from tasks import flights, login_events
 from tasks.flights import Flights
 from tasks.login_events import INLINE, SAMPLE, LoginEvent, LoginEvents
+from tests.support.flights import FLIGHTS
+
+ROOT = Path(celeryconfig.__file__).parent
 
 
 @pytest.fixture
@@ -31,6 +38,28 @@ def events(parts: Deployment) -> int:
 def asking(**query: str) -> Request:
     """Somebody asks in a web page."""
     return Request(EnvironBuilder(query_string=query, environ_overrides={"REMOTE_USER": "ada"}).get_environ())
+
+
+#: What a request may need one day: of no use to a worker's child that has done nothing yet.
+NEEDED_LATER = (
+    "adbc_driver_manager",
+    "alembic",
+    "jinja2",
+    "msgspec",
+    "obstore",
+    "psycopg",
+    "pyarrow",
+    "xlsxwriter",
+    "zstandard",
+)
+
+
+def test_nothing_is_imported_before_it_is_needed() -> None:
+    """Formats, stores and mails cost a worker's child no memory before its first file."""
+    modules = ["bgtasks", *celeryconfig.imports]
+    script = f"import sys, importlib; [importlib.import_module(name) for name in {modules!r}]; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, cwd=ROOT)
+    assert set(NEEDED_LATER) & set(loaded.stdout.split()) == set()
 
 
 def test_loading_twice_loads_once(events: int) -> None:
@@ -63,6 +92,36 @@ def test_a_large_range_of_events_waits(parts: Deployment, events: int) -> None:
     row = parts.requests.get(file_request.id)
     assert row is not None
     assert (row.state, row.rows_written) == ("ready", SAMPLE)
+
+
+def test_an_archive_has_the_events_and_their_number_by_name(parts: Deployment, events: int) -> None:
+    """Two selects on the same days; of how many rows there are nothing is known before, so that it waits."""
+    assert LoginEvents().respond_to(asking(from_date="2026-01-01", until_date="2026-01-02", format="zip"))[0]
+    chosen = {"from_date": "2026-01-01", "until_date": "2026-01-02"}
+    file_request = toolbox.add_request(chosen, "login_events", "ada", format="zip")
+    LoginEvents.handle(file_request)
+    row = parts.requests.get(file_request.id)
+    assert row is not None
+    assert (row.filename, row.rows_written) == ("login_events.zip", 170 + 5)
+    with zipfile.ZipFile(io.BytesIO(b"".join(parts.store.read(str(row.object_key))))) as archive:
+        files = {name: archive.read(name).decode().splitlines() for name in archive.namelist()}
+    assert {name: len(lines) for name, lines in files.items()} == {"events.csv": 171, "by_name.csv": 6}
+    assert files["by_name.csv"][:2] == ["username,events", "'=SUM(1;1),34"]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_whoever_asks_for_flights_chooses_the_columns(parts: Deployment) -> None:
+    """By the table's names; they stand in a file for programs, and their headings in one for people."""
+    registry.register(Flights)
+    flights.metadata.create_all(parts.database.engine)
+    with parts.database.writing() as session:
+        session.execute(insert(flights.flights), FLIGHTS[:2])
+    for format, expected in (
+        ("csv", "To,Carrier\r\nLAX,ZQ\r\nLAX,UA\r\n"),
+        ("jsonl", '{"dest":"LAX","carrier":"ZQ"}\n{"dest":"LAX","carrier":"UA"}\n'),
+    ):
+        _, response = Flights().respond_to(asking(from_date="2013-04-01", columns="dest,carrier", format=format))
+        assert b"".join(response.iter_encoded()).decode() == expected
 
 
 @pytest.mark.parametrize("file_type", [Flights, LoginEvents])

@@ -117,6 +117,22 @@ def test_texts_over_the_row_are_fine(attribute: str, text: str) -> None:
         ({"formats": (3,)}, "needs names of formats"),
         ({"formats": "csv"}, "formats needs a list"),
         ({"columns": "number"}, "columns needs a list"),
+        ({"columns": ()}, "columns needs headings"),
+        ({"columns": {}}, "columns needs headings"),
+        ({"columns": 7}, "columns needs headings"),
+        ({"columns": {"number", "name"}}, "columns needs headings"),
+        ({"columns": ("number", None)}, "columns needs headings"),
+        ({"columns": (("number", "No."), ("name", "Name"))}, "columns needs headings"),
+        ({"columns": {"number": None}}, r"columns\['number'\] needs a heading: None"),
+        ({"columns": {"number": b"No."}}, r"columns\['number'\] needs a heading"),
+        ({"columns": {"number": ("No.", "Number")}}, r"columns\['number'\] needs a heading"),
+        ({"columns": {"": "No."}}, "columns needs names without commas"),
+        ({"columns": {1: "No."}}, "columns needs names without commas"),
+        ({"columns": {"a,b": "No."}}, "columns needs names without commas"),
+        ({"columns": {"number ": "No."}}, "columns needs names without commas"),
+        ({"formats": ("csv.zip",)}, "unknown format"),
+        ({"formats": ("xlsx.gz",)}, "unknown format"),
+        ({"formats": ("csv.gz.gz",)}, "unknown format"),
         ({"email_recipients": "ada@example.com"}, "email_recipients needs a list"),
         ({"notifiers": "email"}, "notifiers needs a list"),
         ({"notifiers": ("pigeon",)}, "unknown one: 'pigeon'"),
@@ -143,3 +159,19 @@ def test_declarations_that_can_not_work(attributes: dict[str, Any], reason: str)
     assert "Declared" in str(refused.value)
     with pytest.raises(Exception, match="no such type"):
         registry.get("declared")
+
+
+class Lazy:
+    """Another framework's text, which is none yet while modules are imported."""
+
+    def __str__(self) -> str:
+        raise LookupError("too early")
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [None, ("number", "name"), ["", 2013], {"number": "No.", "a b": ""}, {"number": Lazy()}, [Lazy(), Lazy()]],
+)
+def test_columns_that_can_work(columns: Any) -> None:
+    """Headings by position or by name; a lazy one is not asked for its words."""
+    registry.register(declared(columns=columns))

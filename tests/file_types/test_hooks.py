@@ -437,6 +437,7 @@ def test_every_twin_is_tried_here(parts: Deployment) -> None:
     tried = {
         *IN_A_WORKER,
         *IN_A_VIEW,
+        "get_chosen_columns",
         "get_max_rows",
         "get_max_active_per_requester",
         "get_max_criteria_size",

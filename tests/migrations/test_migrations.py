@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ from alembic import command
 from alembic.autogenerate import compare_metadata, produce_migrations
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
-from sqlalchemy import Column, Connection, Integer, MetaData, Table, create_engine, inspect, text
+from sqlalchemy import Column, Connection, Integer, MetaData, Table, create_engine, inspect, select, text, update
+from sqlalchemy import insert as sql_insert
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError
 
@@ -22,7 +23,7 @@ from bgtasks.cli import bgtasks
 from bgtasks.database import WRITES, Database
 from bgtasks.deployment import Deployment
 from bgtasks.errors import ImproperlyConfigured
-from bgtasks.models import Base
+from bgtasks.models import Base, FileRequest
 from tests.record.moves import advanced, at_once, now
 
 OURS = {"bgtasks_file_requests", "bgtasks_notifications", "bgtasks_events", "bgtasks_alembic_version"}
@@ -106,17 +107,23 @@ def test_each_revision_can_be_undone(empty: Database) -> None:
         assert differences(connection, Base.metadata, version_table=migrations.VERSION_TABLE) == []
 
 
-def test_keys_answer_for_others_from_the_second_revision_on(empty: Database) -> None:
-    """Rows from before it stay, and the keys of those to come are unique: for a NULL requester too."""
-    row = "INSERT INTO bgtasks_file_requests ({}) VALUES ({})"
+@pytest.fixture
+def insert(empty: Database) -> Callable[..., None]:
+    """Adds a row as the first revision has it, and more columns as SQL."""
     given = dict.fromkeys(("file_type", "format", "criteria", "description", "filename", "content_type"), "'\"x\"'")
     given |= {"state": "'ready'", "step": "''", "requested_at": "'2026-01-01 00:00:00+00:00'"}
     given |= dict.fromkeys(("attempts", "fence", "dispatches", "rows_written", "downloads"), "0")
 
-    def insert(**more: str) -> None:
+    def add(**more: str) -> None:
         columns = {"id": f"'{uuid.uuid4()}'", **given, **more}
-        _execute(empty, row.format(", ".join(columns), ", ".join(columns.values())))
+        row = f"INSERT INTO bgtasks_file_requests ({', '.join(columns)}) VALUES ({', '.join(columns.values())})"
+        _execute(empty, row)
 
+    return add
+
+
+def test_keys_answer_for_others_from_the_second_revision_on(empty: Database, insert: Callable[..., None]) -> None:
+    """Rows from before it stay, and the keys of those to come are unique: for a NULL requester too."""
     migrations.upgrade(empty, "0001")
     insert()
     insert(requester="'ada'")
@@ -126,6 +133,33 @@ def test_keys_answer_for_others_from_the_second_revision_on(empty: Database) -> 
         with pytest.raises(IntegrityError):
             insert(**keys)
     insert()
+
+
+def test_columns_are_chosen_from_the_third_revision_on(empty: Database, insert: Callable[..., None]) -> None:
+    """Rows from before it have chosen none, and a way back keeps them."""
+    migrations.upgrade(empty, "0002")
+    insert()
+    migrations.upgrade(empty)
+    insert(columns="""'["number"]'""", requester="'ada'")
+    with empty.reading() as session:
+        rows = session.execute(select(FileRequest.requester, FileRequest.columns)).all()
+    assert set(map(str, rows)) == {"(None, None)", "('ada', ['number'])"}
+    _downgrade(empty)
+    with empty.engine.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM bgtasks_file_requests")) == 2
+
+
+def test_tables_of_an_older_version_say_how_to_upgrade_them(empty: Database) -> None:
+    """Whether a row is read, stored or changed first."""
+    migrations.upgrade(empty, "0002")
+    for asked in (
+        lambda session: session.get(FileRequest, str(uuid.uuid4())),
+        lambda session: session.execute(sql_insert(FileRequest).values(id=str(uuid.uuid4()), columns=["a"])),
+        lambda session: session.execute(update(FileRequest).values(columns=None)),
+    ):
+        with pytest.raises(ImproperlyConfigured, match="outdated: run celery bgtasks migrate"):
+            with empty.writing() as session:
+                asked(session)
 
 
 def _revision(database: Database) -> str | None:

@@ -10,7 +10,9 @@ from typing import Any
 from sqlalchemy import insert
 
 from bgtasks.database import Database
-from tasks.flights import flights, metadata
+from tasks.flights import Flights, flights, metadata
+
+HEADINGS = tuple(Flights.columns.values())
 
 
 def flight(number: int) -> dict[str, Any]:
@@ -48,7 +50,7 @@ def as_csv(rows: list[dict[str, Any]]) -> bytes:
     """What the file must be, written independently of the library."""
     page = io.StringIO(newline="")
     writer = csv.writer(page)
-    writer.writerow(rows[0])
+    writer.writerow(HEADINGS)
     for row in rows:
         neutralised = "'" + row["tailnum"] if (row["tailnum"] or "").startswith("=") else row["tailnum"]
         writer.writerow({**row, "tailnum": neutralised, "time_hour": row["time_hour"].isoformat(" ")}.values())
