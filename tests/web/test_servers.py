@@ -30,7 +30,6 @@ LARGE = os.urandom(20 * READ_CHUNK)
 WORKERS = {
     "sync": ("-k", "sync"),
     "gthread": ("-k", "gthread", "--threads", "4"),
-    "without sendfile": ("-k", "gthread", "--threads", "4", "--no-sendfile"),
 }
 #: What curl calls a transfer that ended too early.
 PARTIAL_FILE = 18
@@ -74,7 +73,7 @@ def count(parts: Deployment, ready: FileRequest) -> int:
 
 
 def test_files_and_parts_of_them(site: Site, parts: Deployment, port: int) -> None:
-    """Every byte and no more, by each way in which gunicorn sends a file; one connection serves many requests."""
+    """Every byte and no more, by each kind of gunicorn's workers; one connection serves many requests."""
     ready = finished(LARGE)
     whole = ask(port, path_of(ready))
     assert (whole.status, whole.sha256) == (200, ready.sha256)
