@@ -4,11 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: help demo dev test check bench chaos fuzz messages format constraints clean
+.PHONY: help demo dev test check bench bench-growth chaos fuzz messages format constraints clean
 .DEFAULT_GOAL := help
 
 help:  ## List the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: $(READY)  ## Export 166,158 real flights from request to download, then stop
 	$(BIN)/celery bgtasks demo
@@ -26,9 +26,11 @@ check: $(READY)  ## Formatting, lint, types, import layers, file lengths
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python tests/check_length.py
 
-bench: $(READY)  ## Memory of a worker that writes 1,000,000 rows, and of a web server that sends 300 MB; QUICK=1
-	$(BIN)/python -m tests.bench.memory
-	$(BIN)/python -m tests.bench.downloads
+bench: $(READY)  ## Speed and memory beside other packages and bare pipelines (QUICK=1: in two minutes); ARGS="--help" has more
+	$(BIN)/python -m tests.bench $(if $(QUICK),--quick) $(ARGS)
+
+bench-growth: $(READY)  ## Time and memory of files of 1, 3 and 10 million rows; QUICK=1
+	$(BIN)/python -m tests.bench.growth $(if $(QUICK),--quick)
 
 chaos: $(READY)  ## 200 requests, while workers are killed and the broker forgets; ARGS="--help" has more
 	$(BIN)/python -m tests.chaos $(ARGS)
