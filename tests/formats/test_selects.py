@@ -53,14 +53,7 @@ class Watched(Items):
 def fill(parts: Deployment) -> Callable[..., None]:
     """Puts rows, and no others, into the table of everything."""
     tables.metadata.create_all(parts.database.engine)
-    return refill
-
-
-def refill(rows: list[dict[str, Any]]) -> None:
-    with database.current().writing() as session:
-        session.execute(everything.delete())
-        if rows:
-            session.execute(insert(everything), [row | {"id": number} for number, row in enumerate(rows)])
+    return tables.refill
 
 
 def chosen(*names: str) -> Select[Any]:

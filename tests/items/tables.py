@@ -32,9 +32,11 @@ from sqlalchemy import (
     Time,
     TypeDecorator,
     Uuid,
+    insert,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from bgtasks import database
 from bgtasks.models import UtcDateTime
 
 metadata = MetaData()
@@ -181,3 +183,11 @@ def rows(special: bool) -> st.SearchStrategy[list[dict[str, Any]]]:
         for name, kind in VALUES.items()
     }
     return st.lists(st.fixed_dictionaries(values), max_size=6)
+
+
+def refill(rows: list[dict[str, Any]]) -> None:
+    """These rows, and no others, are in the table of everything."""
+    with database.current().writing() as session:
+        session.execute(everything.delete())
+        if rows:
+            session.execute(insert(everything), [row | {"id": number} for number, row in enumerate(rows)])

@@ -19,7 +19,6 @@ from sqlalchemy import (
     String,
     Table,
     func,
-    insert,
     literal,
     literal_column,
     select,
@@ -47,15 +46,7 @@ FEW = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scop
 def fill(parts: Deployment) -> Callable[..., None]:
     """Puts rows, and no others, into the table of everything."""
     tables.metadata.create_all(parts.database.engine)
-    return refill
-
-
-def refill(rows: list[dict[str, Any]]) -> None:
-    """The rows are what there is."""
-    with database.current().writing() as session:
-        session.execute(everything.delete())
-        if rows:
-            session.execute(insert(everything), [row | {"id": number} for number, row in enumerate(rows)])
+    return tables.refill
 
 
 def reference(source: Any) -> list[tuple[Any, ...]]:
