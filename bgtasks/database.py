@@ -207,6 +207,8 @@ def _keep_write_ahead_log(connection: Any) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
+    if connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT":
+        return  # SQLAlchemy begins all the same, and would commit nothing
     # A transaction that reads before it writes fails at once when another one has written in between,
     # whatever the busy timeout: one that will write says so when it begins.
     writes = connection.get_execution_options().get(WRITES)

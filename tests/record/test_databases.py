@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
 from sqlalchemy.exc import OperationalError
 
 from bgtasks import database, migrations
@@ -184,3 +184,11 @@ def test_a_claim_shows_no_criteria(parts: Deployment) -> None:
     for shown in (repr(row), repr(Claim.of(row)), repr(claim(parts, row))):
         assert "ada@example.com" not in shown
         assert "count" not in shown
+
+
+def test_one_statement_commits_by_itself(parts: Deployment) -> None:
+    """On each database: nothing is open behind it, and nothing is rolled back."""
+    seen = ask()
+    with parts.database.one_statement() as connection:
+        connection.execute(update(FileRequest).values(description="after"))
+    assert now(parts, seen).description == "after"
