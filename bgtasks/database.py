@@ -5,33 +5,25 @@ from __future__ import annotations
 import functools
 import re
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 from celery.signals import worker_process_init
-from sqlalchemy import BindParameter, Connection, Engine, create_engine, event, literal
+from sqlalchemy import BindParameter, Connection, Engine, literal
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import (
-    DBAPIError,
-    InterfaceError,
-    InvalidatePoolError,
-    OperationalError,
-    ProgrammingError,
-    TimeoutError,
-)
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, ProgrammingError, TimeoutError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import DateTime
 
-from bgtasks import settings
+from bgtasks import engines, settings
+from bgtasks.engines import WRITES
 from bgtasks.errors import ImproperlyConfigured
-from bgtasks.extras import needs
+from bgtasks.prepared import Driver, driven
 
 #: Every engine of this process, for the children that it forks.
 _engines: list[Engine] = []
@@ -39,11 +31,6 @@ _engines: list[Engine] = []
 #: What SQLite and PostgreSQL say of a column that is not there.
 _NO_COLUMN = re.compile(r"no such column|has no column named|column .* does not exist")
 
-#: An execution option: this transaction writes (SQLite must know before it reads).
-WRITES = "bgtasks_writes"
-#: Seconds after which a connection that nobody has used is tried before it is given out again.
-IDLE = 1.0
-_in_one_statement: ContextVar[bool] = ContextVar("in_one_statement", default=False)
 #: What a statement raises while the database is away, restarting or busy: trying again may work.
 UNREACHABLE = (OperationalError, InterfaceError, TimeoutError)
 SQLITE_AWAY = (
@@ -53,7 +40,6 @@ SQLITE_AWAY = (
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_FULL,
 )
-BUSY_TIMEOUT = 5.0  # seconds that a SQLite statement waits for another writer
 
 
 class later(FunctionElement[Any]):  # noqa: N801 - an SQL function
@@ -84,8 +70,8 @@ class Database:
     """One database: sessions that read, sessions that write, and streams for exports."""
 
     def __init__(self, url: str | URL, root: Path) -> None:
-        self.url = _resolve(make_url(url), root)
-        self.engine = _create_engine(self.url)
+        self.url = engines.resolve(make_url(url), root)
+        self.engine = engines.create(self.url)
         self.is_postgresql = self.engine.dialect.name == "postgresql"
         self._writes = self.engine.execution_options(**{WRITES: True})
         self._commits = self.engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -116,15 +102,17 @@ class Database:
     @contextmanager
     def one_statement(self) -> Iterator[Connection]:
         """A connection for a statement that commits by itself, which spares PostgreSQL three round trips."""
-        with _clear_errors(), self._connected() as connection:
-            yield connection
+        with _clear_errors():
+            with engines.within_a_step():
+                connection = self._commits.connect()
+            with connection:
+                yield connection
 
-    def _connected(self) -> Connection:
-        before = _in_one_statement.set(True)
-        try:
-            return self._commits.connect()
-        finally:
-            _in_one_statement.reset(before)
+    @contextmanager
+    def prepared(self) -> Iterator[Driver]:
+        """For prepared statements: each commits by itself on PostgreSQL, and all of the block together on SQLite."""
+        with _clear_errors(), driven(self.engine) as driver:
+            yield driver
 
     @contextmanager
     def streaming(self) -> Iterator[Connection]:
@@ -132,87 +120,9 @@ class Database:
         options: dict[str, Any] = {"stream_results": True}
         if self.engine.dialect.name == "postgresql":
             options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-        with self.engine.connect().execution_options(**options) as connection:
+        # It ends with a COMMIT: after a ROLLBACK, psycopg has a connection forget all its prepared statements.
+        with self.engine.connect().execution_options(**options) as connection, connection.begin():
             yield connection
-
-
-def _resolve(url: URL, root: Path) -> URL:
-    """psycopg 3 for PostgreSQL; a relative SQLite file starts at the root."""
-    if url.drivername in ("postgresql", "postgres"):
-        return url.set(drivername="postgresql+psycopg")
-    if url.get_backend_name() == "sqlite" and url.database and url.database != ":memory:":
-        return url.set(database=str((root / url.database).resolve()))
-    return url
-
-
-def _create_engine(url: URL) -> Engine:
-    # hide_parameters: an error's text goes to the log, and the parameters are criteria and addresses.
-    if url.get_backend_name() != "sqlite":
-        engine = create_engine(url, hide_parameters=True)
-        _try_connections(engine)
-        if url.drivername == "postgresql+psycopg":
-            event.listen(
-                engine, "connect", lambda connection, _: needs("postgresql", "bgtasks.cursors").stream(connection)
-            )
-        return engine
-    if url.database and url.database != ":memory:":
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT}, hide_parameters=True)
-    event.listen(engine, "connect", _configure_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
-    return engine
-
-
-def _try_connections(engine: Engine) -> None:
-    """Try a connection before it is used, as ``pool_pre_ping`` does; of ``one_statement``, only one that lay idle.
-
-    A step has its statements one right after the other. What a ping a moment ago would not have shown, such as a
-    database that restarts in between, is met by whoever repeats the statement (``patience.persistently``).
-    """
-
-    def returned(_: Any, record: Any) -> None:
-        record.info["returned"] = time.monotonic()
-
-    def taken(connection: Any, record: Any, _: Any) -> None:
-        lay_idle = time.monotonic() - record.info.get("returned", time.monotonic())
-        if _in_one_statement.get() and lay_idle < IDLE:
-            return
-        try:
-            engine.dialect.do_ping(connection)
-        except engine.dialect.loaded_dbapi.Error as error:
-            raise InvalidatePoolError from error  # the pool connects anew
-
-    event.listen(engine, "checkin", returned)
-    event.listen(engine, "checkout", taken)
-
-
-def _configure_sqlite(connection: Any, _: object) -> None:
-    connection.isolation_level = None  # we begin transactions ourselves, below
-    _keep_write_ahead_log(connection)
-    for pragma in ("synchronous = NORMAL", "foreign_keys = ON"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _keep_write_ahead_log(connection: Any) -> None:
-    # The busy timeout does not hold for this: of several that open a new file at once, some are told "locked" at once.
-    deadline = time.monotonic() + BUSY_TIMEOUT
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            return
-        except sqlite3.OperationalError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    if connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT":
-        return  # SQLAlchemy begins all the same, and would commit nothing
-    # A transaction that reads before it writes fails at once when another one has written in between,
-    # whatever the busy timeout: one that will write says so when it begins.
-    writes = connection.get_execution_options().get(WRITES)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 @contextmanager

@@ -16,7 +16,8 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, text
 
-from bgtasks.database import WRITES, Database
+from bgtasks.database import Database
+from bgtasks.engines import WRITES
 
 VERSION_TABLE = "bgtasks_alembic_version"
 #: A number of our own, for PostgreSQL's advisory locks.

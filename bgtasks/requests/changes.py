@@ -1,21 +1,18 @@
-"""A change of a request, prepared: one statement, together with what the history tells of it.
+"""A change of a request: one statement, together with what the history tells of it.
 
-What each step needs is built and compiled once. PostgreSQL does a change in one statement, and so in one
-round trip; SQLite, which has no such statement and no network, in a transaction of two.
+PostgreSQL does a change in one statement, and so in one round trip; SQLite, which has no such statement and no
+network, in a transaction of two. What each step needs is built and compiled once (``bgtasks.prepared``).
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from sqlalchemy import (
     BindParameter,
     ColumnElement,
-    Connection,
     Insert,
-    RowMapping,
     Select,
     Table,
     Update,
@@ -27,10 +24,12 @@ from sqlalchemy import (
     union_all,
     update,
 )
-from sqlalchemy.orm import make_transient_to_detached
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import class_mapper, make_transient_to_detached
 
 from bgtasks.database import Database, later
 from bgtasks.models import COLUMNS, Event, FileRequest
+from bgtasks.prepared import Prepared
 from bgtasks.states import EventKind
 
 ROW = cast("Table", FileRequest.__table__)
@@ -40,6 +39,8 @@ ENTRY = cast("Table", Event.__table__)
 ITS_ID = bindparam("its_id", type_=ROW.c.id.type)
 ITS_FENCE = bindparam("its_fence", type_=ROW.c.fence.type)
 OWNER = bindparam("owner", type_=ROW.c.leased_by.type)
+#: Bound where the history is a statement of its own: the fence that the change has left.
+NEW_FENCE = bindparam("new_fence", type_=ROW.c.fence.type)
 
 
 class Change:
@@ -59,42 +60,60 @@ class Change:
         self._events = events
         self._durable = durable
         self._entry = {"step": "", **entry}
+        self._known: dict[str, list[Prepared]] = {}
 
     def make(self, database: Database, request_id: str, **bound: Any) -> FileRequest | None:
-        """The row after the change, or None where there was none to write.
+        """The row after the change, or None where there was none to write. For a change that is kept.
 
         :param bound: the values of the statement's own parameters.
         """
         given = {ITS_ID.key: request_id, **bound}
-        if database.is_postgresql:
-            with database.one_statement() as connection:
-                return _only(connection, self._as_one_statement, given)
-        with database.one_transaction() as connection:
-            changed = _only(connection, self._returning, given)
+        writing, *telling = self._prepared(database.engine.dialect, tuple(given))
+        with database.prepared() as driver:
+            changed = driver.execute(writing, given)
             if changed is not None:
-                self._tell(connection, {**given, "new_fence": changed.fence})
-            return changed
+                for entry in telling:
+                    driver.execute(entry, {**given, NEW_FENCE.key: changed["fence"]})
+        return None if changed is None else _restored(changed)
 
-    def _tell(self, connection: Connection, given: Mapping[str, Any]) -> None:
-        for telling in self._tellings:
-            connection.execute(telling, {name: given[name] for name in self._told_of})
+    def make_once(self, database: Database, request_id: str, **bound: Any) -> FileRequest | None:
+        """The same, for a change that was built for this request: SQLAlchemy knows statements that look alike."""
+        given = {ITS_ID.key: request_id, **bound}
+        writing, *telling = self._statements(database.is_postgresql)
+        with database.one_statement() if database.is_postgresql else database.one_transaction() as connection:
+            changed = connection.execute(writing, given).mappings().one_or_none()
+            if changed is not None:
+                known = {**given, NEW_FENCE.key: changed["fence"]}
+                for entry in telling:
+                    connection.execute(entry, {name: known[name] for name in self._told_of})
+        return None if changed is None else _restored(changed)
 
-    @functools.cached_property
+    def _prepared(self, dialect: Dialect, given: tuple[str, ...]) -> list[Prepared]:
+        """The statements for one kind of database; compiled once."""
+        if (known := self._known.get(dialect.name)) is None:
+            writing, *telling = self._statements(dialect.name == "postgresql")
+            entries = [Prepared(entry, (*given, NEW_FENCE.key), (), dialect) for entry in telling]
+            known = self._known[dialect.name] = [Prepared(writing, given, ROW.c, dialect), *entries]
+        return known
+
+    def _statements(self, is_postgresql: bool) -> list[Any]:
+        """What is executed one after the other; the first returns the row."""
+        if is_postgresql:
+            return [self._as_one_statement]
+        values = {"request_id": ITS_ID, "fence": NEW_FENCE, **self._entry}
+        return [self._returning, *(insert(ENTRY).values(kind=kind, **values) for kind in self._events)]
+
+    @property
+    def _told_of(self) -> list[str]:
+        """The parameters of an entry in the history: of others an INSERT of SQLAlchemy's wants no values."""
+        own = (value.key for value in self._entry.values() if isinstance(value, BindParameter))
+        return [ITS_ID.key, NEW_FENCE.key, *own]
+
+    @property
     def _returning(self) -> Any:
         return self._writing.returning(*ROW.c)
 
-    @functools.cached_property
-    def _tellings(self) -> list[Insert]:
-        values = {"request_id": ITS_ID, "fence": bindparam("new_fence"), **self._entry}
-        return [insert(ENTRY).values(kind=kind, **values) for kind in self._events]
-
-    @functools.cached_property
-    def _told_of(self) -> list[str]:
-        """The parameters of an entry in the history."""
-        own = (value.key for value in self._entry.values() if isinstance(value, BindParameter))
-        return [ITS_ID.key, "new_fence", *own]
-
-    @functools.cached_property
+    @property
     def _as_one_statement(self) -> Select[Any]:
         changed = self._returning.cte("changed")
         told = [self._told(kind, changed.c) for kind in self._events]
@@ -124,13 +143,9 @@ def _typed(name: str, value: Any) -> ColumnElement[Any]:
     return value if isinstance(value, ColumnElement) else literal(value, ENTRY.c[name].type)
 
 
-def _only(connection: Connection, statement: Any, given: Mapping[str, Any]) -> FileRequest | None:
-    found = connection.execute(statement, given).mappings().one_or_none()
-    return None if found is None else _restored(found)
-
-
-def _restored(found: RowMapping) -> FileRequest:
+def _restored(found: Mapping[Any, Any]) -> FileRequest:
     """What a session would have given, once it was closed."""
-    row = FileRequest(**{name: found[name] for name in COLUMNS})
+    row: FileRequest = class_mapper(FileRequest).class_manager.new_instance()
+    row.__dict__.update({name: found[name] for name in COLUMNS})
     make_transient_to_detached(row)
     return row

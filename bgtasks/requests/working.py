@@ -50,9 +50,8 @@ class Working(Writer):
 
     def progress(self, held: Held, **values: Any) -> None:
         """Note how far a step has come, if there is news. Raises: ClaimLost, after a cancel for example."""
-        values = values or {"fence": held.file_request.fence}
-        noting = Change(changing(*MINE, values=values), durable=False)
-        if noting.make(self._database, held.file_request.id, **_bound(held)) is None:
+        given = _parameters(values or {"fence": held.file_request.fence})
+        if _noting(tuple(given)).make(self._database, held.file_request.id, **_bound(held), **given) is None:
             raise ClaimLost(held.file_request.id)
 
     def finish(
@@ -66,9 +65,9 @@ class Working(Writer):
         given = _parameters(outcome)
         computed = {name: value for name, value in outcome.items() if not {NEW + name, IN + name} & given.keys()}
         kind = tuple(given), event, waits, held.step not in REPEATABLE
-        ending = _ending(*kind) if not computed else _built(*kind, computed)
+        make = _built(*kind, computed).make_once if computed else _ending(*kind).make
         bound = {"its_step": held.step, "patience": float(self._settings.patience), **given}
-        row = ending.make(self._database, held.file_request.id, **_bound(held), **bound)
+        row = make(self._database, held.file_request.id, **_bound(held), **bound)
         return row or self._in_doubt(held.file_request.id, fence=held.file_request.fence, step=held.step)
 
     def publish(self, held: Held, outcome: dict[str, Any], max_age: float | None, *, waits: bool) -> FileRequest:
@@ -136,6 +135,11 @@ RENEWING = Change(changing(*MINE, values={"leased_until": LEASE}), durable=False
 
 def _bound(held: Held) -> dict[str, Any]:
     return {"its_fence": held.file_request.fence, "owner": held.owner}
+
+
+@functools.cache
+def _noting(given: Sequence[str]) -> Change:
+    return Change(changing(*MINE, values=dict(map(_assigned, given))), durable=False)
 
 
 @functools.cache

@@ -54,8 +54,7 @@ class Writer:
         **entry: Any,
     ) -> FileRequest | None:
         """The row after the change, or None where the guards did not hold."""
-        change = Change(changing(*guards, values=values), events, **entry)
-        return change.make(self._database, request_id)
+        return Change(changing(*guards, values=values), events, **entry).make_once(self._database, request_id)
 
     def _remove(self, request_id: str, *guards: ColumnElement[bool]) -> FileRequest | None:
         """The row that is gone now, with its history and its ledger; None where the guards did not hold."""

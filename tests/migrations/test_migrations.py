@@ -20,8 +20,9 @@ from sqlalchemy.exc import IntegrityError
 
 from bgtasks import migrations
 from bgtasks.cli import bgtasks
-from bgtasks.database import WRITES, Database
+from bgtasks.database import Database
 from bgtasks.deployment import Deployment
+from bgtasks.engines import WRITES
 from bgtasks.errors import ImproperlyConfigured
 from bgtasks.models import Base, FileRequest
 from tests.record.moves import advanced, at_once, now

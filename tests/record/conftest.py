@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
-from bgtasks import database
+from bgtasks import engines
 from bgtasks.deployment import Deployment
 
 #: A real outage of the database: within the block no statement succeeds.
@@ -21,7 +21,7 @@ Outage = Callable[[], AbstractContextManager[None]]
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A statement on SQLite waits for hardly any time, so that an outage is noticed; for ``conf`` to ask for."""
-    monkeypatch.setattr(database, "BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr(engines, "BUSY_TIMEOUT", 0.05)
 
 
 @pytest.fixture

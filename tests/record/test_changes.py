@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import create_engine, event, inspect, text
 
-from bgtasks import database, toolbox
+from bgtasks import engines, toolbox
 from bgtasks.deployment import Deployment
 from bgtasks.models import FileRequest
 from bgtasks.patience import persistently
@@ -22,23 +24,34 @@ ON_POSTGRESQL = pytest.mark.parametrize("database_url", ["postgresql"], indirect
 
 @contextmanager
 def talk(parts: Deployment) -> Iterator[list[str]]:
-    """All that the database is told meanwhile: statements, and the ends of transactions."""
+    """All that the database is told meanwhile, as the driver hears it."""
     said: list[str] = []
 
-    def statement(_: Any, __: Any, text: str, *___: Any) -> None:
-        said.append(text)
+    class Telling(psycopg.Cursor[Any]):
+        def execute(self, query: Any, *given: Any, **options: Any) -> Any:
+            said.append(str(query))
+            return super().execute(query, *given, **options)
 
-    def committed(_: Any) -> None:
-        said.append("COMMIT")
+    def overhear(connection: Any, *_: Any) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            connection.set_trace_callback(said.append)
+        else:
+            connection.cursor_factory = Telling
+
+    def leave_alone(connection: Any, *_: Any) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            connection.set_trace_callback(None)
+        else:
+            connection.cursor_factory = psycopg.Cursor
 
     engine = parts.database.engine
-    event.listen(engine, "before_cursor_execute", statement)
-    event.listen(engine, "commit", committed)
+    event.listen(engine, "checkout", overhear)
+    event.listen(engine, "checkin", leave_alone)
     try:
         yield said
     finally:
-        event.remove(engine, "before_cursor_execute", statement)
-        event.remove(engine, "commit", committed)
+        event.remove(engine, "checkout", overhear)
+        event.remove(engine, "checkin", leave_alone)
 
 
 @pytest.fixture
@@ -137,7 +150,7 @@ def test_within_a_step_a_connection_is_not_tried_again(parts: Deployment, monkey
     before = len(pings)
     held = claim(parts, now(parts, row))
     assert len(pings) == before + 1
-    monkeypatch.setattr(database, "IDLE", 0.0)
+    monkeypatch.setattr(engines, "IDLE", 0.0)
     end(parts, held)
     assert len(pings) == before + 2
 
