@@ -131,11 +131,16 @@ class FileRequest(Base):
     #: How many times the next step was published again.
     dispatches: Mapped[int] = mapped_column(default=0)
 
+    #: The queue of what is left to do, since it was found to be another than its file type's first one.
+    queue: Mapped[str | None]
+
     #: How many rows there were when they were counted; None where they can't be.
     rows_total: Mapped[int | None] = mapped_column(BigInteger)
     rows_written: Mapped[int] = mapped_column(BigInteger, default=0)
     #: Where the finished bytes are in the store: ``<id>/<fence>``.
     object_key: Mapped[str | None]
+    #: The store that the object is in, where its file type has one of its own.
+    store_url: Mapped[str | None]
     #: Bytes.
     size: Mapped[int | None] = mapped_column(BigInteger)
     #: Of the finished file, in hex.
@@ -247,3 +252,13 @@ class Event(Base):
     detail: Mapped[str | None]
 
     __table_args__ = (Index(None, "request_id", "id"),)
+
+
+class Sweep(Base):
+    """When each sweep ran for the last time: whoever looks for what is wrong wants to know."""
+
+    __tablename__ = "bgtasks_sweeps"
+
+    #: Such as ``dispatch``.
+    name: Mapped[str] = mapped_column(primary_key=True)
+    ran_at: Mapped[datetime] = mapped_column(default=database.later())

@@ -27,7 +27,9 @@ from bgtasks.errors import ImproperlyConfigured
 from bgtasks.models import Base, FileRequest
 from tests.record.moves import advanced, at_once, now
 
-OURS = {"bgtasks_file_requests", "bgtasks_notifications", "bgtasks_events", "bgtasks_alembic_version"}
+OURS = {
+    "bgtasks_file_requests", "bgtasks_notifications", "bgtasks_events", "bgtasks_sweeps", "bgtasks_alembic_version",
+}  # fmt: skip
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

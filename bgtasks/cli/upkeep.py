@@ -1,42 +1,15 @@
-"""``celery bgtasks …``: the command line, as Celery sub-commands."""
+"""``celery bgtasks migrate|process|clean``: what cron and deployments call."""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
-from functools import wraps
-from typing import Any
 
 import click
-from celery.bin.base import handle_preload_options
 
-from bgtasks import database, formats, stopping
-from bgtasks.errors import BgtasksError
+from bgtasks import database, stopping
+from bgtasks.cli.base import LATER, bgtasks, plainly
 from bgtasks.pacing import Pace
 from bgtasks.sweeps import cleaning, processing
-
-LATER = "What is left is for the next run."
-
-
-def plainly(command: Callable[..., Any]) -> Callable[..., Any]:
-    """What is wrong is said in a sentence, not in a traceback."""
-
-    @wraps(command)
-    def told(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return command(*args, **kwargs)
-        except BgtasksError as error:
-            raise click.ClickException(str(error)) from error
-
-    return told
-
-
-@click.group(name="bgtasks")
-@click.pass_context
-@handle_preload_options
-def bgtasks(context: click.Context) -> None:
-    """Background files: exports that are made by workers and picked up with a signed link."""
-    context.obj.app.set_current()
 
 
 @bgtasks.command()
@@ -106,27 +79,3 @@ def clean(timeout: float | None, sleep: float, leeway: float, items: int | None)
         click.echo(LATER)
     if done.faults:
         raise click.ClickException("Not everything could be cleaned: see the messages above.")
-
-
-@bgtasks.command()
-@plainly
-def demo() -> None:
-    """Export real flights from request to download, check everything, and stop.
-
-    \b
-    Example:
-        celery bgtasks demo
-    """
-    formats.needs("dev", "bgtasks.dev.demo").demo()
-
-
-@bgtasks.command()
-@plainly
-def dev() -> None:
-    """Run the whole stack, a site to try it in, and Flower in the foreground, until Ctrl-C.
-
-    \b
-    Example:
-        celery bgtasks dev
-    """
-    formats.needs("dev", "bgtasks.dev.foreground").dev()
