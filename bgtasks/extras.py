@@ -8,11 +8,14 @@ import importlib.util
 from collections.abc import Iterator
 from typing import Any
 
+from bgtasks import arrow_memory
 from bgtasks.errors import ImproperlyConfigured
 
 
 def needs(extra: str, module: str) -> Any:
     """A module that needs what comes with an extra. Raises: ImproperlyConfigured, which says how to install it."""
+    if extra == "arrow":
+        arrow_memory.choose()
     try:
         return importlib.import_module(module)
     except ImportError as error:

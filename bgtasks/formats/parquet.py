@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from typing import Any, BinaryIO, ClassVar
 
+from bgtasks import arrow_memory
 from bgtasks.extras import needs
 from bgtasks.items import Items
 
@@ -43,6 +44,7 @@ def _write(table: Any, buffer: BinaryIO) -> None:
         writer = parquet.ParquetWriter(sink, table.schema, compression="zstd")
         for group in table.groups:
             writer.write_batch(group, row_group_size=group.num_rows)
+            arrow_memory.release()
     except BaseException:
         sink.is_broken = True  # a writer that is given up ends the file all the same
         raise

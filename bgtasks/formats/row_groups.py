@@ -22,7 +22,7 @@ LARGE = 64 * 1024 * 1024
 _SIZED = {str, bytes, type(None)}
 
 #: The columns of a part of the table: each Arrow's values, or Python's.
-Columns = Sequence[Any]
+Columns = list[Any]
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,11 @@ def _table(columns: Sequence[_Column], parts: Iterable[Columns], zone: tzinfo) -
 
 
 def _group(parts: Sequence[Columns], typed: Sequence[Typed], schema: pa.Schema) -> pa.RecordBatch:
-    arrays = [column([part[number] for part in parts]) for number, column in enumerate(typed)]
+    arrays = []
+    for number, column in enumerate(typed):
+        arrays.append(column([part[number] for part in parts]))
+        for part in parts:
+            part[number] = ()  # Python's values take much more memory than Arrow's
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 

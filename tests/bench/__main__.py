@@ -23,6 +23,7 @@ class Size:
     rows: int
     rounds: int
     download: int  #: bytes
+    downloads: int  #: times
     other_downloads: int  #: bytes
     chains: int
     starts: int  #: of workers
@@ -34,9 +35,9 @@ class Size:
         return sorted({once.WARM, self.rows // 5, self.rows})
 
 
-FULL = Size(1_000_000, 3, 1024 * MIB, 300 * MIB, 100, 3, Events.formats)
+FULL = Size(1_000_000, 3, 1024 * MIB, serving.ROUNDS, 300 * MIB, 100, 3, Events.formats)
 # A download must be long beside what a request takes at its beginning.
-QUICK = Size(100_000, 1, 512 * MIB, 30 * MIB, 30, 1, ("csv", "xlsx"))
+QUICK = Size(100_000, 1, 512 * MIB, 3, 30 * MIB, 30, 1, ("csv", "xlsx"))
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Place:
 
     def serving(self) -> Iterable[Race]:
         """Who sends them."""
-        return serving.races(self.root, self.size.download, serving.ROUNDS)
+        return serving.races(self.root, self.size.download, self.size.downloads)
 
     def downloads(self) -> Iterable[Race]:
         """Our web server's memory on other roads."""
