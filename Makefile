@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: help demo dev test check bench bench-growth chaos fuzz messages format constraints clean
+.PHONY: help demo dev test check bench bench-flood bench-growth chaos fuzz messages format constraints clean
 .DEFAULT_GOAL := help
 
 help:  ## List the targets
@@ -29,8 +29,14 @@ check: $(READY)  ## Formatting, lint, types, import layers, file lengths
 bench: $(READY)  ## Speed and memory beside other packages and bare pipelines (QUICK=1: in two minutes); ARGS="--help" has more
 	$(BIN)/python -m tests.bench $(if $(QUICK),--quick) $(ARGS)
 
+bench-flood: $(READY)  ## Does a flood of 1,000 requests of one type delay another type's? ARGS="--help" has more
+	$(BIN)/python -m tests.bench.flood $(ARGS)
+
 bench-growth: $(READY)  ## Time and memory of files of 1, 3 and 10 million rows; QUICK=1
 	$(BIN)/python -m tests.bench.growth $(if $(QUICK),--quick)
+
+bench-scale: $(READY)  ## Each query with 50,000 and with 5 million requests in PostgreSQL, and how clean keeps nobody waiting; QUICK=1
+	$(BIN)/python -m tests.bench.scale $(if $(QUICK),--quick) $(ARGS)
 
 chaos: $(READY)  ## 200 requests, while workers are killed and the broker forgets; ARGS="--help" has more
 	$(BIN)/python -m tests.chaos $(ARGS)

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from bgtasks import choices, deployment, registry
+from bgtasks import choices, criteria, deployment, locales, registry
 from bgtasks.coalescing import key_of
 from bgtasks.columns import faults_in
 from bgtasks.errors import BgtasksError, InvalidCriteria, Sentence, TooManyActive, UnknownFileType
@@ -32,6 +32,8 @@ def ask(asked: dict[str, Any], *, scheduled: bool, session: Session | None = Non
         raise InvalidCriteria(faults)
     if file_type is not None and asked["columns"]:
         choices.columns_of(file_type.get_columns(), asked["columns"])
+    if file_type is not None:
+        asked = {**asked, "criteria": _settled(file_type, asked)}
     most = None
     if scheduled:
         if file_type is None:
@@ -55,6 +57,15 @@ def refuse(asked: dict[str, Any], refusal: BgtasksError) -> FileRequest:
     file_type = _known(storable.get("file_type"))
     tells = file_type is not None and NOTIFY in file_type.steps
     return deployment.current().requests.insert(storable, scheduled=tells, fault=refusal)
+
+
+def _settled(file_type: Any, asked: dict[str, Any]) -> Any:
+    try:
+        model = file_type.get_criteria_class()
+    except Exception:  # the user's own code: the chain tells what is wrong
+        return asked["criteria"]
+    with locales.in_force(asked["language"], asked["timezone"]):
+        return criteria.settled(model, asked["criteria"], asked["requester"])
 
 
 def _known(name: Any) -> Any:

@@ -15,6 +15,10 @@ from bgtasks.states import State
 #: The steps, in the order in which they run.
 STEPS = ("fetch_criteria", "build_items", "write_bytes", "attach", "tokenize", "notify")
 
+#: The step that comes after all others, for a file that nobody has downloaded when its time is nearly over: no chain
+#: begins with its link, the sweep ``remind`` does.
+TELL_EXPIRY = "tell_expiry"
+
 #: The errback of every step.
 LOST = "bgtasks.on_lost"
 
@@ -26,10 +30,13 @@ def task_name(step: str) -> str:
 
 def following(steps: Sequence[str], file_request: FileRequest) -> tuple[str, ...]:
     """The steps whose outcome is not on the row; of an ended request only the telling is left."""
-    if file_request.state == State.FAILED:
+    waits = file_request.dispatch_at is not None
+    if file_request.state == State.FAILED or (file_request.state == State.CANCELLED and waits):
         return ("notify",) if file_request.step != "notify" and "notify" in steps else ()
-    if file_request.state == State.READY and file_request.dispatch_at is None:
-        return ()  # attached by hand, or told already, or being told
+    if file_request.state in (State.READY, State.CANCELLED) and not waits:
+        return ()  # attached by hand, or told already, or being told, or cancelled by one who needs no telling
+    if file_request.state == State.READY and file_request.step == steps[-1]:
+        return (TELL_EXPIRY,)
     if not file_request.step:
         return tuple(steps)
     return tuple(steps[steps.index(file_request.step) + 1 :]) if file_request.step in steps else ()
@@ -37,9 +44,16 @@ def following(steps: Sequence[str], file_request: FileRequest) -> tuple[str, ...
 
 def at_work(steps: Sequence[str], file_request: FileRequest) -> str:
     """The step that a row's lease is for."""
-    if file_request.state == State.FAILED:
+    if file_request.state in (State.FAILED, State.CANCELLED):
         return "notify"
-    return ("", *steps)[("", *steps).index(file_request.step) + 1]
+    known = ("", *steps, TELL_EXPIRY)
+    return known[known.index(file_request.step) + 1]
+
+
+def before(steps: Sequence[str], step: str) -> str | None:
+    """The step that must be the last finished one, so that this one is next; None: no chain of these has it."""
+    known = ("", *steps, TELL_EXPIRY)
+    return known[known.index(step, 1) - 1] if step in known[1:] else None
 
 
 def build(

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from bgtasks import formats, notifiers, texts
+from bgtasks import formats, notifiers, routes, store_urls, texts
 from bgtasks.errors import ImproperlyConfigured, UnknownFormat
 
 _STEP = re.compile(r"[a-z][a-z0-9_]*")
@@ -20,6 +20,9 @@ TEXTS = (
     "email_html_message",
     "email_failed_subject",
     "email_failed_text_message",
+    "email_cancelled_subject",
+    "email_cancelled_text_message",
+    "email_expiring_subject",
     "download_url",
 )
 
@@ -27,7 +30,7 @@ TEXTS = (
 SEVERAL = ("formats", "columns", "notifiers", "email_recipients", "steps")
 
 #: The attributes that are numbers, or None for no limit.
-LIMITS = ("max_rows", "max_active_per_requester", "max_criteria_size")
+LIMITS = ("max_rows", "max_active_per_requester", "max_criteria_size", "email_attach_up_to")
 
 
 def check(cls: Any) -> None:
@@ -38,6 +41,9 @@ def check(cls: Any) -> None:
         if isinstance(getattr(cls, name), str):
             raise ImproperlyConfigured(f"{cls.__name__}.{name} needs a list: {getattr(cls, name)!r} is one text")
     _check_limits(cls)
+    _check_telling(cls)
+    _check_queues(cls)
+    _check_store(cls)
     _check_formats(cls)
     _check_columns(cls)
     _check_criteria(cls)
@@ -55,6 +61,35 @@ def _check_limits(cls: Any) -> None:
             raise ImproperlyConfigured(f"{cls.__name__}.{name} needs a whole number from 1, or None: {limit!r}")
     if type(cls().coalesce) is not bool:
         raise ImproperlyConfigured(f"{cls.__name__}.coalesce needs True or False: {cls().coalesce!r}")
+
+
+def _check_telling(cls: Any) -> None:
+    before, lasts = cls().tell_expiry, cls().max_age
+    if before is None:
+        return
+    is_time = isinstance(before, int | float) and not isinstance(before, bool) and before > 0
+    if not is_time or (isinstance(lasts, int | float) and before >= lasts):
+        raise ImproperlyConfigured(
+            f"{cls.__name__}.tell_expiry needs seconds, fewer than its max_age, or None: {before!r}"
+        )
+
+
+def _check_queues(cls: Any) -> None:
+    for name in ("queue", "heavy_queue"):
+        queue = getattr(cls(), name)
+        if queue is not None and (not isinstance(queue, str) or not queue):
+            raise ImproperlyConfigured(f"{cls.__name__}.{name} needs a queue's name, or None: {queue!r}")
+    try:
+        routes.takes_both(cls().get_queue)
+    except TypeError:
+        raise ImproperlyConfigured(f"{cls.__name__}.get_queue needs the arguments (self, criteria, count)") from None
+
+
+def _check_store(cls: Any) -> None:
+    try:
+        store_urls.checked(cls.store_url or "a folder")
+    except ValueError as fault:
+        raise ImproperlyConfigured(f"{cls.__name__}.store_url {fault}") from None
 
 
 def _check_formats(cls: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import re
@@ -9,6 +10,7 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
+from bgtasks import periods
 from bgtasks.claims import request_id
 from bgtasks.criteria import dump
 from bgtasks.filenames import safe
@@ -20,8 +22,8 @@ LONGEST = 800  # bytes
 NO_TEXT = N_("has a character that no text has")
 
 _ADDRESS = re.compile(r"[^@\s\x00-\x1f\x7f<>,;]+@[^@\s\x00-\x1f\x7f<>,;]+")
-#: In place of criteria that JSON can't express.
-_NO_JSON = object()
+#: In place of criteria that JSON can't express, and of a key for a time span that there is not.
+_NO_JSON, _NO_KEY = object(), object()
 
 
 def columns_of(
@@ -38,12 +40,15 @@ def columns_of(
     requester_email: str | None = None,
     idempotency_key: Any = None,
     columns: Any = None,
+    once_per: Any = None,
     id: str | None = None,
 ) -> dict[str, Any]:
     """The columns of a new request, from what a caller says of it. Raises: InvalidRequestId."""
     requester = None if requester is None else str(requester)
     address = str(requester_email or requester or "")
-    return {
+    key = None if idempotency_key in (None, "") else str(idempotency_key)
+    columns = (list(columns) if isinstance(columns, tuple) else columns) or None
+    asked = {
         "id": request_id(id or uuid.uuid4()),
         "criteria": _dumped(criteria),
         "file_type": file_type,
@@ -54,10 +59,24 @@ def columns_of(
         "language": language,
         "timezone": tz,
         "format": format,
-        "columns": (list(columns) if isinstance(columns, tuple) else columns) or None,
+        "columns": columns,
         "filename": safe(str(filename)) if filename else "",
-        "idempotency_key": None if idempotency_key in (None, "") else str(idempotency_key),
+        "idempotency_key": key,
     }
+    return {**asked, "idempotency_key": _recurring(asked, once_per)} if once_per else asked
+
+
+def _recurring(asked: dict[str, Any], once_per: Any) -> Any:
+    """The key of a recurring request, another one each hour, day, week …"""
+    if once_per not in periods.UNITS:
+        return _NO_KEY
+    named = asked["idempotency_key"] or _digest(asked)
+    return f"{named} {periods.occurrence(once_per, asked['timezone'])}"
+
+
+def _digest(asked: dict[str, Any]) -> str:
+    what = {name: asked[name] for name in ("criteria", "format", "columns", "language", "timezone")}
+    return hashlib.sha256(json.dumps(what, sort_keys=True, default=repr).encode()).hexdigest()
 
 
 def _dumped(criteria: Any) -> Any:
@@ -72,7 +91,7 @@ def faults_in(columns: dict[str, Any], most: int | None) -> dict[str, list[str]]
 
     :param most: the largest size of the criteria, and of the choice of columns, in bytes of JSON.
     """
-    own = {"criteria": _fault_in_criteria, "columns": _fault_in_choice}
+    own = {"criteria": _fault_in_criteria, "columns": _fault_in_choice, "idempotency_key": _fault_in_key}
     faults = {
         name: own[name](value, most) if name in own else _fault_in_text(name, value) for name, value in columns.items()
     }
@@ -85,6 +104,12 @@ def _fault_in_choice(columns: Any, most: int | None) -> str | None:
     if not isinstance(columns, list) or not all(isinstance(name, str) for name in columns):
         return gettext("must be a list of names")
     return _fault_in_criteria(columns, most)
+
+
+def _fault_in_key(key: Any, _: int | None) -> str | None:
+    if key is _NO_KEY:
+        return told(Sentence("once_per must be one of these: %(units)s", {"units": ", ".join(periods.UNITS)}))
+    return _fault_in_text("idempotency_key", key)
 
 
 def _fault_in_criteria(criteria: Any, most: int | None) -> str | None:

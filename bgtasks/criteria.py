@@ -11,7 +11,7 @@ from pydantic import BaseModel, PrivateAttr, ValidationError, model_validator
 from pydantic_core import to_jsonable_python
 from werkzeug.datastructures import MultiDict
 
-from bgtasks import faults
+from bgtasks import faults, periods
 from bgtasks.errors import WHOLE, InvalidCriteria
 from bgtasks.locales import gettext
 
@@ -86,6 +86,28 @@ def validate(criteria_class: type[BaseModel] | None, value: Any, requester: str 
         raise InvalidCriteria(faults.by_field(invalid)) from None
     criteria._requester = requester  # type: ignore[attr-defined]  # noqa: SLF001 - of our own class, above
     return criteria
+
+
+def settled(criteria_class: type[BaseModel] | None, value: Any, requester: str | None) -> Any:
+    """The same criteria with days where a period was told in words, which would be others tomorrow.
+
+    What is not valid stays as it is, and so does what has no such words.
+    """
+    if not (periods.are_in(value) or _has_periods(criteria_class)):
+        return value
+    with periods.asked_at(None), periods.settling() as words:
+        try:
+            chosen = validate(criteria_class, value, requester)
+        except Exception:  # of a validator of the user's own, say: the chain tells what is wrong
+            return value
+    return dump(chosen) if words else value
+
+
+@functools.cache
+def _has_periods(criteria_class: type[BaseModel] | None) -> bool:
+    """Whether a period in words is what a field has where nothing is said."""
+    fields = criteria_class.model_fields.values() if criteria_class else ()
+    return any(periods.are_in(field.get_default(call_default_factory=False)) for field in fields)
 
 
 def _text(value: Any) -> str:

@@ -22,7 +22,7 @@ from sqlalchemy.types import DateTime
 
 from bgtasks import engines, settings
 from bgtasks.engines import WRITES
-from bgtasks.errors import ImproperlyConfigured
+from bgtasks.errors import OutdatedTables
 from bgtasks.prepared import Driver, driven
 
 #: Every engine of this process, for the children that it forks.
@@ -64,6 +64,17 @@ def _sqlite_later(element: later, compiler: SQLCompiler, **kwargs: Any) -> str:
     # CURRENT_TIMESTAMP has whole seconds; %f has three digits, where SQLAlchemy's storage format has six.
     seconds = compiler.process(element.clauses, **kwargs)
     return f"(strftime('%Y-%m-%d %H:%M:%f', 'now', {seconds} || ' seconds') || '000')"
+
+
+class steady_later(later):  # noqa: N801 - an SQL function
+    """The same for what a query looks for: it stands still while the statement runs, so that an index can be used."""
+
+    inherit_cache = True
+
+
+@compiles(steady_later, "postgresql")
+def _postgresql_steady(element: steady_later, compiler: SQLCompiler, **kwargs: Any) -> str:
+    return f"(statement_timestamp() + make_interval(secs => {compiler.process(element.clauses, **kwargs)}))"
 
 
 class Database:
@@ -131,9 +142,9 @@ def _clear_errors() -> Iterator[None]:
         yield
     except (ProgrammingError, OperationalError) as error:
         if is_missing_column(error):
-            raise ImproperlyConfigured("the tables of bgtasks are outdated: run celery bgtasks migrate") from error
+            raise OutdatedTables("the tables of bgtasks are outdated: run celery bgtasks migrate") from error
         if is_missing_table(error):
-            raise ImproperlyConfigured("the tables of bgtasks are missing: run celery bgtasks migrate") from error
+            raise OutdatedTables("the tables of bgtasks are missing: run celery bgtasks migrate") from error
         raise
 
 

@@ -14,11 +14,11 @@ from bgtasks.formats import Format
 from bgtasks.items.columns import Declared
 from bgtasks.locales import gettext
 from bgtasks.models import FileRequest
-from bgtasks.notifiers import Notifier
+from bgtasks.telling import Telling
 from bgtasks.tokens import SignerLike
 
 
-class Declarations:
+class Declarations(Telling):
     """The attributes of a file type. ``FileType`` adds what is done with them."""
 
     #: The registered name: ``[a-z][a-z0-9_]*``.
@@ -31,11 +31,17 @@ class Declarations:
     formats: Sequence[str | Format] = ("csv",)
     #: The database that a select runs on (default: the record's own).
     source_url: str | None = None
+    #: Where finished files are put: a folder, or ``s3://…``, ``gs://…``, ``az://…`` (default: ``bgtasks_store_url``).
+    #: Each file stays where it is when this changes, and is found there.
+    store_url: str | None = None
     #: Headings, for rows that bring no names along; or a mapping of the columns that the file has, in its order, from
     #: their names to their headings. A request may choose among the names of a mapping.
     columns: Declared = None
     #: The Celery queue of the steps (default: ``files.<file_type>``).
     queue: str | None = None
+    #: The queue where a request goes on that has run out of memory: its workers have more of it (default: none; it is
+    #: tried again where it was).
+    heavy_queue: str | None = None
     #: The finished file's name (default: ``<file_type>`` with the format's suffix).
     filename: str | None = None
     #: The pydantic model of the criteria (default: the nested class ``Criteria``, or any JSON).
@@ -48,26 +54,8 @@ class Declarations:
     delayed_template_name: str = "delayed.html"
     #: More variables for that page.
     delayed_context_data: Mapping[str, Any] = {}
-    #: ``%(name)s`` texts over the row's fields, ``token`` and ``download_url``.
-    email_subject: str = mails.READY_SUBJECT
-    email_text_message: str | None = None
-    email_html_message: str | None = None
-    #: jinja2 files over the same fields and ``requester_only``, for where there is no such text.
-    email_text_template_name: str | None = "ready.txt"
-    email_html_template_name: str | None = "ready.html"
-    #: What is said when the file can't be made.
-    email_failed_subject: str = mails.FAILED_SUBJECT
-    email_failed_text_message: str = mails.FAILED_TEXT
-    #: The sender (default: ``bgtasks_from_email``).
-    from_email: str | None = None
-    #: Who is told (default: the row's ``requester_email``).
-    email_recipients: Sequence[str] | None = None
     #: The link, as a ``%(token)s`` text (default: ``<bgtasks_base_url>/files/<token>``).
     download_url: str | None = None
-    #: Whether they are also told that there will be no file, and why.
-    tell_failures: bool = True
-    #: How they are told: names or Notifier objects.
-    notifiers: Sequence[str | Notifier] = ("email",)
     #: A file with more rows is refused; None: the format's limit alone.
     max_rows: int | None = None
     #: The most requests that one requester may have going on at once; None: any number.
@@ -79,6 +67,9 @@ class Declarations:
     coalesce: bool = False
     #: Seconds that a link works from when its requester is told; None: for ever (default: the signer's).
     max_age: float | None | Literal["default"] = "default"
+    #: Seconds that the row of a request is kept after its end; None: for ever (default: ``bgtasks_retention``). A file
+    #: is kept as long as its link works, whatever this says.
+    retention: float | None | Literal["default"] = "default"
     #: Seconds that a step may take, before its worker is given up.
     time_limit: float | None = 6 * 3600
     #: More to say in the token, as JSON; anybody who has the link can read it.
@@ -129,6 +120,10 @@ class Declarations:
         """The database that a select runs on; None: the record's own."""
         return self.source_url
 
+    def get_store_url(self) -> str | None:
+        """Where the finished file is put; None: into the deployment's own store. ``clean`` asks without a request."""
+        return self.store_url
+
     def get_columns(self) -> Declared:
         """Headings, for rows that bring no names along; or the file's columns, from their names to their headings."""
         return self.columns
@@ -137,9 +132,17 @@ class Declarations:
         """The names of the columns of this file, in its order; none: all. Raises: InvalidCriteria."""
         return choices.columns_of(self.get_columns(), self.chosen_columns) if self.chosen_columns else ()
 
-    def get_queue(self) -> str:
-        """The Celery queue of the steps."""
+    def get_queue(self, criteria: Any = None, count: int | None = None) -> str:
+        """The Celery queue of the steps. Asked before the first one, and again when the rows are counted.
+
+        :param criteria: what was chosen, validated; None where there is nothing yet, or it is not valid.
+        :param count: how many rows there are; None until they are counted.
+        """
         return self.queue or queues.queue_of(self.file_type)
+
+    def get_heavy_queue(self) -> str | None:
+        """The queue where a request goes on that has run out of memory; None: where it was."""
+        return self.heavy_queue
 
     def get_filename(self) -> str:
         """The finished file's name, safe on every system. The suffix of another of the type's formats is replaced."""
@@ -165,6 +168,10 @@ class Declarations:
             return self.max_age
         return (deployment.current().default_signer if self.signer is None else self.signer).max_age
 
+    def get_retention(self) -> float | None:
+        """Seconds that the row of a request is kept after its end; None: for ever. ``clean`` asks without a request."""
+        return deployment.current().settings.retention if self.retention == "default" else self.retention
+
     def get_content_as_attachment(self) -> bool:
         """Whether a browser shall save the file."""
         return self.content_as_attachment
@@ -177,28 +184,6 @@ class Declarations:
         """The variables of that page. It is called with ``file_request``, ``dataset`` and ``schedule``."""
         return {**context, **self.delayed_context_data}
 
-    def get_email_subject(self) -> str:
-        """The subject, as a ``%(name)s`` text."""
-        return self.email_subject
-
-    def get_email_text_message(self) -> str | None:
-        """The plain text, as a ``%(name)s`` text."""
-        return self.email_text_message
-
-    def get_email_html_message(self) -> str | None:
-        """The HTML, as a ``%(name)s`` text whose values are escaped."""
-        return self.email_html_message
-
-    def get_from_email(self) -> str | None:
-        """The sender; None: the deployment's."""
-        return self.from_email
-
-    def get_email_recipients(self, file_request: FileRequest) -> Sequence[str]:
-        """Who is told."""
-        if self.email_recipients is not None:
-            return self.email_recipients
-        return [file_request.requester_email] if file_request.requester_email else []
-
     def get_download_url(self, file_request: FileRequest, token: str) -> str:
         """The link. Raises: ImproperlyConfigured, without a base URL."""
         return mails.download_url(self.download_url, file_request, token)
@@ -206,14 +191,6 @@ class Declarations:
     def get_status_url(self, file_request: FileRequest) -> str:
         """The page that says how a request stands."""
         return status_links.path_of(file_request, deployment.current().settings.base_url or "")
-
-    def get_tell_failures(self) -> bool:
-        """Whether they are also told that there will be no file."""
-        return self.tell_failures
-
-    def get_notifiers(self) -> Sequence[str | Notifier]:
-        """How they are told."""
-        return self.notifiers
 
     def get_max_rows(self) -> int | None:
         """The most rows that a file may have: the smaller of the type's and the format's limit."""

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import functools
 import logging
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from celery import Celery
 
-from bgtasks import database, settings
+from bgtasks import database, presigning, settings, store_urls
 from bgtasks.claims import Held
 from bgtasks.database import UNREACHABLE, Database
-from bgtasks.errors import TransientError
+from bgtasks.errors import ImproperlyConfigured, TransientError
 from bgtasks.ledger import Ledger
+from bgtasks.models import FileRequest
 from bgtasks.presigning import Presigner
 from bgtasks.requests import Requests
 from bgtasks.settings import Settings
@@ -36,32 +38,68 @@ class Deployment:
     requests: Requests
     ledger: Ledger
 
-    @functools.cached_property
+    _stores: dict[str, Store] = field(default_factory=dict, repr=False, compare=False)
+    _presigners: dict[str, Presigner] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
     def store(self) -> Store:
-        """The object store; imported and opened when it is first needed, which must be after a worker's fork."""
-        from bgtasks.stores import Store
+        """The deployment's own object store, for files whose type has none. Raises: as ``store_at``."""
+        return self.store_at(None)
 
-        return Store(self.settings.store_url, self.settings.root)
+    def store_of(self, file_request: FileRequest) -> Store:
+        """The store that the row's object is in, whatever its file type says by now. Raises: as ``store_at``."""
+        return self.store_at(file_request.store_url)
 
-    @functools.cached_property
-    def presigner(self) -> Presigner | None:
-        """Signs addresses in the bucket; None: downloads are not sent there. Raises: ImproperlyConfigured."""
-        return Presigner(self.store) if self.settings.redirect_to_store else None
+    def store_at(self, url: str | None) -> Store:
+        """A store by its URL; None: the deployment's own.
 
-    def unstage(self, held: Held) -> None:
-        """Remove what a step has written, unless the row names it after all."""
+        Imported and opened when it is first needed, which must be after a worker's fork; once in each process.
+        Raises: ImproperlyConfigured, for a URL or options that can't be; TransientError, for a folder that is away.
+        """
+        where = self.settings.store_url if url is None else url
+        if where not in self._stores:
+            from bgtasks.stores import Store
+
+            options = store_urls.options_of(where, self.settings.store_options)
+            self._stores.setdefault(where, Store(where, self.settings.root, options))
+        return self._stores[where]
+
+    def presigner_of(self, file_request: FileRequest) -> Presigner | None:
+        """Signs addresses in the bucket that the row's object is in; None: its downloads are not sent there.
+
+        Raises: ImproperlyConfigured.
+        """
+        store = self.store_of(file_request)
+        if not self.settings.redirect_to_store or not presigning.is_possible(store):
+            return None
+        if store.url not in self._presigners:
+            self._presigners.setdefault(store.url, Presigner(store))
+        return self._presigners[store.url]
+
+    def unstage(self, held: Held, store_url: str | None = None) -> None:
+        """Remove what a step has written, unless the row names it after all.
+
+        :param store_url: where it has written to; None: the deployment's own store.
+        """
         try:
             row = self.requests.get(held.file_request.id)
         except UNREACHABLE:  # only the row could tell, and the sweep will ask it
             return
         if row is None or row.object_key != held.object_key:
-            self.discard(held.object_key)
+            self._remove(held.object_key, store_url)
 
-    def discard(self, object_key: str) -> None:
-        """Remove an object that nobody wants any more; where the store does not answer, the sweep ``clean`` does it."""
+    def discard(self, file_request: FileRequest) -> None:
+        """Remove the object that a row names, or has named, which nobody wants any more; it may name none.
+
+        Where its store does not answer, the sweep ``clean`` does it.
+        """
+        if file_request.object_key is not None:
+            self._remove(file_request.object_key, file_request.store_url)
+
+    def _remove(self, object_key: str, store_url: str | None) -> None:
         try:
-            self.store.delete(object_key)
-        except TransientError as error:
+            self.store_at(store_url).delete(object_key)
+        except (TransientError, ImproperlyConfigured) as error:
             logger.warning("the object %s could not be removed: %s", object_key, error)
 
     def signer(self, max_age: float | None, use: str = "download") -> SignerLike:
@@ -78,6 +116,12 @@ class Deployment:
 
 
 _deployments: WeakKeyDictionary[Celery, Deployment] = WeakKeyDictionary()
+_when_made: list[Callable[[Deployment], None]] = []
+
+
+def when_made(begin: Callable[[Deployment], None]) -> None:
+    """Have something done with each deployment of this process, when it is first asked for."""
+    _when_made.append(begin)
 
 
 def current() -> Deployment:
@@ -85,5 +129,8 @@ def current() -> Deployment:
     app = settings.this_app()
     if app not in _deployments:
         configured, record = settings.current(app), database.current()
-        _deployments[app] = Deployment(app, configured, record, Requests(record, configured), Ledger(record))
+        made = Deployment(app, configured, record, Requests(record, configured), Ledger(record))
+        for begin in _when_made:
+            begin(made)
+        _deployments[app] = made
     return _deployments[app]

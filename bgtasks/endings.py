@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from celery.exceptions import SoftTimeLimitExceeded
 
-from bgtasks import locales, registry, results
+from bgtasks import locales, publishing, registry, results
 from bgtasks.claims import Held
 from bgtasks.deployment import Deployment
 from bgtasks.errors import (
@@ -50,7 +50,8 @@ def lose(parts: Deployment, held: Held) -> NoReturn:
     """There was no memory for it here: it counts as if its worker had died. Raises: Interrupted."""
     logger.error("%r runs out of memory in %s", held.claim, held.step)
     row = held.file_request
-    taken = persistently(lambda: parts.requests.recover(row, lost=held.owner))
+    heavy = publishing.heavy_queue_of(row)
+    taken = persistently(lambda: parts.requests.recover(row, held.owner, heavy))
     if taken is not None:
         results.announce_if_ended(parts.app, row, taken)
     raise Interrupted(row.id) from None

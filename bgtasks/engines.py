@@ -37,6 +37,17 @@ def resolve(url: URL, root: Path) -> URL:
     return url
 
 
+def shown(url: URL) -> str:
+    """The URL without its password, wherever in it that is: drivers take one from the query, too."""
+    stars = dict.fromkeys((name for name in url.query if is_secret(name)), "***")
+    return url.update_query_dict(stars).render_as_string(hide_password=True).replace("%2A%2A%2A", "***")
+
+
+def is_secret(name: str) -> bool:
+    """Whether what a URL's query has by this name is shown nowhere."""
+    return any(word in name.lower() for word in ("password", "passwd", "secret", "token"))
+
+
 def create(url: URL) -> Engine:
     """The engine of a database: made once in a process, since it keeps connections."""
     # hide_parameters: an error's text goes to the log, and the parameters are criteria and addresses.

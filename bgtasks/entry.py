@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import logging
+from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from typing import Any
 
 from celery import Task, shared_task
 from celery.exceptions import Ignore
 from celery.worker.request import Request
 
-from bgtasks import asking, deployment, locales, publishing, results
+from bgtasks import asking, deployment, floods, locales, periods, publishing, results, watching
 from bgtasks.columns import columns_of
+from bgtasks.errors import OutdatedTables
 from bgtasks.models import FileRequest
 from bgtasks.patience import is_transient, jitter, persistently
 from bgtasks.queues import QUEUE, QueueTask, priorities
 from bgtasks.states import LIVE
+
+logger = logging.getLogger(__name__)
 
 #: What is shown of a request_file's arguments, everywhere: criteria and requester are nobody's business.
 HIDDEN = "(hidden)"
 
 #: There is no row yet that a sweep could find: while the database is away, the message itself comes again.
 MOST_RETRIES, LONGEST_PAUSE = 40, 300.0  # times, seconds
+#: The message's header that says when the file was asked for (ISO 8601): a message may wait, or come again.
+ASKED_AT = "bgtasks_asked_at"
 
 
 class HiddenRequest(Request):
@@ -55,16 +62,21 @@ class RequestFileTask(QueueTask):
 
     def apply_async(self, *args: Any, **options: Any) -> Any:
         """As Celery's."""
-        routed = {"queue": QUEUE, "priority": priorities(self.app).first, "argsrepr": HIDDEN, "kwargsrepr": HIDDEN}
+        routed = {"queue": QUEUE, "priority": self._priority(*args, **options)}
+        hidden = {"argsrepr": HIDDEN, "kwargsrepr": HIDDEN}
         # Celery would subscribe to the result here, which takes long where its store is away. ``get()`` does so too.
         is_ignored = options.get("ignore_result") or False
-        unsubscribed = {
-            "ignore_result": True,
-            "headers": {**(options.get("headers") or {}), "ignore_result": is_ignored},
-        }
-        result = super().apply_async(*args, **{**routed, **options, **unsubscribed})
+        told = {ASKED_AT: datetime.now(UTC).isoformat(), **(options.get("headers") or {})}
+        unsubscribed = {"ignore_result": True, "headers": {**told, "ignore_result": is_ignored}}
+        result = super().apply_async(*args, **{**routed, **hidden, **options, **unsubscribed})
         result.ignored = is_ignored
         return result
+
+    def _priority(self, args: Any = None, kwargs: Any = None, *_: Any, **__: Any) -> int | None:
+        """The lowest one for what comes in floods, the next one for all else."""
+        known = priorities(self.app)
+        file_type = args[0] if args else (kwargs or {}).get("file_type")
+        return known.later if floods.ALLOWANCE.take(str(file_type)) else known.first
 
 
 @shared_task(
@@ -91,6 +103,7 @@ def request_file(
     tz: str | None = None,
     idempotency_key: str | None = None,
     columns: list[str] | None = None,
+    once_per: str | None = None,
 ) -> results.Answer | results.Open:
     """Ask for a file; the task's id is the request's.
 
@@ -108,14 +121,18 @@ def request_file(
     :param tz: the zone of times in the file and the mail, such as ``Europe/Zurich``; in force in every step.
     :param idempotency_key: the same again, from the same requester for the same file type, is the same request.
     :param columns: the names of those that the file shall have, in its order (default: all of the file type's).
+    :param once_per: ``hour``, ``day``, ``week``, ``month``, ``quarter`` or ``year``, in the zone ``tz``: the same again
+        within one of these is the same request. What is the same is said by the ``idempotency_key``, or else by the
+        criteria, the format, the columns, the language and the zone together.
     Raises: InvalidRequestId.
     """
-    asked = columns_of(
-        criteria, file_type, requester, content_type, description, language, tz,
-        format=format, filename=filename, requester_email=requester_email, idempotency_key=idempotency_key,
-        columns=columns, id=self.request.id,
-    )  # fmt: skip
-    file_request = _stored(self, asked)
+    with watching.asking(self.request.id), periods.asked_at(_asked_at(self)):
+        asked = columns_of(
+            criteria, file_type, requester, content_type, description, language, tz,
+            format=format, filename=filename, requester_email=requester_email, idempotency_key=idempotency_key,
+            columns=columns, once_per=once_per, id=self.request.id,
+        )  # fmt: skip
+        file_request = _stored(self, asked)
     if file_request.id != asked["id"]:
         return results.Answer(file_request)
     if file_request.state not in LIVE:
@@ -123,6 +140,16 @@ def request_file(
     if file_request.dispatch_at is not None:
         publishing.publish(file_request)
     return _left_open(self)
+
+
+def _asked_at(task: Task[Any, Any]) -> datetime | None:
+    """When the message was sent, if its producer has said so."""
+    try:
+        said = datetime.fromisoformat((task.request.headers or {})[ASKED_AT])
+    except (KeyError, TypeError, ValueError):
+        return None
+    # Beside the first year and the last one there is none for another zone, or for "last year".
+    return (said if said.tzinfo else said.replace(tzinfo=UTC)) if MINYEAR + 1 < said.year < MAXYEAR - 1 else None
 
 
 def _left_open(task: Task[Any, Any]) -> results.Open:
@@ -139,7 +166,9 @@ def _stored(task: Task[Any, Any], asked: dict[str, Any]) -> FileRequest:
     try:
         return persistently(lambda: _asked(asked))
     except Exception as error:
-        if not is_transient(error):
+        if isinstance(error, OutdatedTables):
+            logger.error("a request waits: %s", error)
+        elif not is_transient(error):
             raise
         raise task.retry(exc=error, countdown=min(LONGEST_PAUSE, 2.0**task.request.retries) * jitter()) from None
 

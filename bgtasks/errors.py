@@ -47,6 +47,10 @@ class ImproperlyConfigured(BgtasksError):
     error_code = "improperly_configured"
 
 
+class OutdatedTables(ImproperlyConfigured):
+    """The tables of bgtasks are missing or outdated: run celery bgtasks migrate."""
+
+
 class InvalidRequestId(BgtasksError):
     """A request's id must be a UUID: it is the task id of request_file."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import os
 import socket
 import uuid
@@ -17,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from celery import Task, shared_task
 from celery.exceptions import Ignore, WorkerShutdown, WorkerTerminate
 
-from bgtasks import deployment, endings, publishing, registry, results, stopping
-from bgtasks.canvas import following, task_name
+from bgtasks import deployment, endings, publishing, registry, results, stopping, watching, whereabouts
+from bgtasks.canvas import TELL_EXPIRY, before, following, task_name
 from bgtasks.claims import Claim, Held
 from bgtasks.deployment import Deployment
 from bgtasks.errors import ClaimLost, ImproperlyConfigured, Interrupted, RequestFailed, TimeLimitPassed
@@ -32,6 +33,8 @@ from bgtasks.stopping import Stopping
 
 if TYPE_CHECKING:
     from bgtasks.stores import ObjectWriter
+
+logger = logging.getLogger(__name__)
 
 #: What a task may raise without a traceback of Celery's in the log: ours has been written there.
 EXPECTED = (RequestFailed,)
@@ -68,12 +71,37 @@ class RunningStep:
         """A binary file that streams into the store, under a key of this step's own."""
         self.staged = True
         # Whoever writes hears of a cancel, also where no rows are counted.
-        return self.deployment.store.open_writer(self.held.object_key, self.lease.note)
+        return self.deployment.store_at(self.store_url).open_writer(self.held.object_key, self.lease.note)
+
+    @functools.cached_property
+    def store_url(self) -> str | None:
+        """The store that this step writes to, the same for as long as it runs; None: the deployment's own.
+
+        Raises: ImproperlyConfigured.
+        """
+        return whereabouts.store_url_of(self.file_type)
+
+    def leave_former_store(self) -> None:
+        """Remove what an earlier try has left in a store that the file type has left since.
+
+        Once the row names another object, nobody would look for it there. Raises: TransientError.
+        """
+        row = self.file_request
+        if row.object_key is not None and row.store_url != self.store_url:
+            try:
+                self.deployment.store_of(row).delete(row.object_key)
+            except ImproperlyConfigured as error:
+                logger.warning("the object %s is left behind: %s", row.object_key, error)
+
+    def located(self, columns: Mapping[str, Any]) -> dict[str, Any]:
+        """An outcome, in which an object that this step has written is said to be where it is."""
+        is_ours = columns.get("object_key") == self.held.object_key and self.staged
+        return {"store_url": self.store_url, **columns} if is_ours else dict(columns)
 
     def unstage(self) -> None:
         """Remove what this step has written, unless the row names it after all."""
         if self.staged:
-            self.deployment.unstage(self.held)
+            self.deployment.unstage(self.held, self.store_url)
 
 
 @dataclass(frozen=True)
@@ -125,7 +153,7 @@ def step(name: str) -> Callable[[Body], Task[Any, Any]]:
 def _deliver(name: str, claim: Claim, worker: str, limit: float | None) -> Claim:
     """Do the step of a message, and see that the request goes on. Raises: Ignore, RequestFailed."""
     try:
-        return run(name, claim, worker, limit)
+        row, is_moved = _run(name, claim, worker, limit)
     except Interrupted:
         _wake_another(claim)
         raise Ignore from None
@@ -135,6 +163,11 @@ def _deliver(name: str, claim: Claim, worker: str, limit: float | None) -> Claim
     except RequestFailed:
         publish_outstanding(claim)
         raise
+    if is_moved:
+        # The rest of this chain is for the queue that it was published in: it ends here, and another begins there.
+        publishing.publish(row)
+        raise Ignore
+    return Claim.of(row)
 
 
 def _wake_another(claim: Claim) -> None:
@@ -160,17 +193,22 @@ def run(name: str, claim: Claim, worker: str, limit: float | None = None) -> Cla
     Raises: ClaimLost, where there is nothing to do (any more); Interrupted, where somebody else shall do it;
     RequestFailed; UnknownFileType.
     """
+    return Claim.of(_run(name, claim, worker, limit)[0])
+
+
+def _run(name: str, claim: Claim, worker: str, limit: float | None) -> tuple[FileRequest, bool]:
+    """The same: the row afterwards, and whether the step has chosen another queue for the rest."""
     parts = deployment.current()
     steps = registry.get(claim.file_type).steps
-    if name not in steps:
+    if (last := before(steps, name)) is None:
         raise ClaimLost(claim.request_id)
     if name not in _bodies:
         raise ImproperlyConfigured(f"{claim.file_type} names a step {name!r}, which no imported module has made")
-    before = ("", *steps)[steps.index(name)]
     owner = f"{worker} {uuid.uuid4().hex[:8]}"
-    with stopping.in_step(limit):
-        held = persistently(lambda: parts.requests.claim(claim, name, before, owner))
-        return _end(parts, held, *_work(parts, held), is_last=name == steps[-1])
+    with stopping.in_step(limit), watching.step(claim, name):
+        held = persistently(lambda: parts.requests.claim(claim, name, last, owner))
+        row = _end(parts, held, *_work(parts, held), is_last=name in (steps[-1], TELL_EXPIRY))
+        return row, row.queue != held.file_request.queue
 
 
 def run_outstanding(file_request: FileRequest) -> bool:
@@ -221,16 +259,17 @@ def _work(parts: Deployment, held: Held) -> tuple[RunningStep, Outcome]:
         endings.after(parts, held, error)
 
 
-def _end(parts: Deployment, held: Held, running: RunningStep, outcome: Outcome, *, is_last: bool) -> Claim:
+def _end(parts: Deployment, held: Held, running: RunningStep, outcome: Outcome, *, is_last: bool) -> FileRequest:
     """The end of a step on the row, and what follows from it."""
+    columns = running.located(outcome.columns)
     try:
-        row = persistently(lambda: parts.requests.finish(held, dict(outcome.columns), outcome.event, waits=not is_last))
+        row = persistently(lambda: parts.requests.finish(held, columns, outcome.event, waits=not is_last))
     except ClaimLost:
         running.unstage()
         raise
     _drop_replaced(parts, held, row)
     _tell_whoever_waits(parts, held, row)
-    return Claim.of(row)
+    return row
 
 
 def _tell_whoever_waits(parts: Deployment, held: Held, row: FileRequest) -> None:
@@ -243,9 +282,8 @@ def _tell_whoever_waits(parts: Deployment, held: Held, row: FileRequest) -> None
 
 def _drop_replaced(parts: Deployment, held: Held, row: FileRequest) -> None:
     """A step of the user's own may have written the object anew."""
-    replaced = held.file_request.object_key
-    if replaced and replaced != row.object_key:
-        parts.discard(replaced)
+    if held.file_request.object_key != row.object_key:
+        parts.discard(held.file_request)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Self
 
@@ -17,10 +16,9 @@ from bgtasks import (
     forms,
     identity,
     locales,
-    mails,
-    notifiers,
     publishing,
     responses,
+    routes,
     toolbox,
 )
 from bgtasks.after_commit import publish_after_commit
@@ -30,7 +28,6 @@ from bgtasks.declarations import Declarations
 from bgtasks.errors import NotPermitted, TooManyRows
 from bgtasks.items import Items
 from bgtasks.models import FileRequest
-from bgtasks.states import State
 from bgtasks.texts import zone_of
 
 
@@ -130,7 +127,7 @@ class FileType(Declarations):
     def canvas(self, file_request: FileRequest) -> Any:
         """The Celery chain of the row's outstanding steps; None where nothing is left to do."""
         options, limit = self.get_celery_kwargs(), self.get_time_limit()
-        return canvas.build(file_request, self.steps, self.get_queue(), options, time_limit=limit)
+        return canvas.build(file_request, self.steps, routes.of(self, file_request), options, time_limit=limit)
 
     @classmethod
     def handle(cls, file_request: FileRequest) -> bool:
@@ -144,32 +141,10 @@ class FileType(Declarations):
         """
         return execution.run_outstanding(file_request)
 
-    def in_locale(self, file_request: FileRequest) -> AbstractContextManager[Any]:
-        """The requester's language and zone, in force in each step and while they are told.
-
-        Extend it to activate another framework's translations too.
-        """
-        return locales.in_force(file_request.language, file_request.timezone)
-
-    # -- telling --------------------------------------------------------------------------------
-
     def create_token(self, file_request: FileRequest) -> str:
         """The token of the link that the requester is sent. Raises: RuntimeError, for a type with requesters only."""
         make = toolbox.create_token if self.is_requester_only() else toolbox.create_general_token
         return make(file_request, self.get_token_data(file_request), self.get_signer())
-
-    def send_notification(self, file_request: FileRequest, token: str) -> int:
-        """Tell that the file is ready; how many were told. Behind the ledger: it may be called again."""
-        return self._tell(file_request, State.READY, lambda: mails.ready(self, file_request, token))
-
-    def send_failure(self, file_request: FileRequest) -> int:
-        """Tell that there will be no file, and why; how many were told."""
-        return self._tell(file_request, State.FAILED, lambda: mails.failed(self, file_request))
-
-    def _tell(self, file_request: FileRequest, event: State, compose: Any) -> int:
-        with self.in_locale(file_request):
-            recipients = self.get_email_recipients(file_request)
-            return notifiers.tell(file_request, event, self.get_notifiers(), recipients, compose)
 
     # -- within an HTTP request -----------------------------------------------------------------
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
+from bgtasks import tallies
 from bgtasks.models import Event, FileRequest
 from bgtasks.states import EventKind
 
@@ -17,6 +19,15 @@ def log(session: Session, row: FileRequest, kind: EventKind, **entry: Any) -> No
     :param entry: ``step``, ``actor`` and ``detail``, where the kind has them.
     """
     session.execute(insert(Event).values(request_id=row.id, kind=kind, fence=row.fence, **entry))
+    tallies.happens(session, kind, row, entry.get("detail"))
+
+
+def log_all(session: Session, rows: Sequence[FileRequest], kind: EventKind) -> None:
+    """The same entry for each of some rows."""
+    entries = [{"request_id": row.id, "kind": kind, "fence": row.fence, "step": ""} for row in rows]
+    session.execute(insert(Event.__table__), entries)  # type: ignore[arg-type]
+    for row in rows:
+        tallies.happens(session, kind, row)
 
 
 def events_of(session: Session, request_id: str) -> list[Event]:

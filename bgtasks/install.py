@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
+import itertools
 from collections.abc import Iterable
 from typing import Any
 
 from celery import Celery
 from celery.signals import celeryd_init
 
-from bgtasks import queues, registry, settings, sweeps
+from bgtasks import censoring, metrics, queues, registry, routes, settings, sweeps
 
 #: The modules that hold our tasks.
 TASKS = ("bgtasks.entry", "bgtasks.steps", "bgtasks.sweeps")
@@ -38,9 +40,12 @@ def install(app: Celery, file_types: Iterable[str] = ()) -> None:
 
 
 def queue_names() -> list[str]:
-    """Our queue, and one for each registered file type."""
-    chosen = [registry.get(name)().get_queue() for name in registry.names()]
-    return list(dict.fromkeys([queues.QUEUE, *chosen]))
+    """Our queue, and those of each registered file type: the first one, and the one for what is heavy."""
+    chosen = [routes.known(registry.get(name)()) for name in registry.names()]
+    return list(dict.fromkeys([queues.QUEUE, *itertools.chain(*chosen)]))
+
+
+censoring.hide_secrets()
 
 
 @celeryd_init.connect(weak=False)
@@ -50,8 +55,10 @@ def prepare_worker(conf: Any, **_: Any) -> None:
     if not settings.is_configured(app):
         return
     try:
-        settings.current(app)
+        configured = settings.current(app)
         queues.consume(app, queue_names())
+        metrics.begin_in_worker(configured)
+        importlib.import_module("bgtasks.control")  # half a worker comes with it: in workers alone
     except Exception as error:  # Celery logs what a signal's handler raises, and would go on without our queues
         raise SystemExit(f"bgtasks: {error}") from error
     conf.task_publish_retry_policy = PATIENTLY

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import logging
 import threading
 import time
@@ -38,7 +39,9 @@ class Lease:
         self._deadline = None if deadline is None else time.monotonic() + deadline
         self._over = threading.Event()
         self._lost = False
-        self._thread = threading.Thread(target=self._beat, name=f"lease {held.claim!r}", daemon=True)
+        # In the step's context: what the heart has to say is about that step.
+        beat = contextvars.copy_context().run
+        self._thread = threading.Thread(target=beat, args=(self._beat,), name=f"lease {held.claim!r}", daemon=True)
         #: When was last written, with news and without: who writes many bytes must not keep the rows' number back.
         self._written = {True: time.monotonic(), False: time.monotonic()}
         self._progress: dict[str, Any] = {}

@@ -8,9 +8,10 @@ and that one bears the same ``Message-ID``.
 from __future__ import annotations
 
 import uuid
+from datetime import datetime
 from email.utils import make_msgid
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -27,13 +28,21 @@ class Ledger:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def open(self, request_id: str, event: str, channel: str, recipient: str) -> Notification:
-        """The line for one thing to tell, as it stands; ``sent_at`` says whether it was told."""
+    def open(
+        self, request_id: str, event: str, channel: str, recipient: str, since: datetime | None = None
+    ) -> Notification:
+        """The line for one thing to tell, as it stands; ``sent_at`` says whether it was told.
+
+        :param since: when it has happened, for what may happen again: what was told before that was another one.
+        """
         key = {"request_id": request_id, "event": event, "channel": channel, "recipient": recipient}
         insert = postgresql_insert if self._database.engine.dialect.name == "postgresql" else sqlite_insert
         line = insert(Notification).values(id=uuid.uuid4(), message_id=make_msgid(domain=MESSAGE_ID_DOMAIN), **key)
         with self._database.writing() as session:
             session.execute(line.on_conflict_do_nothing(index_elements=list(key)))
+            if since is not None:
+                anew = {"message_id": make_msgid(domain=MESSAGE_ID_DOMAIN), "created_at": later(), "sent_at": None}
+                session.execute(update(Notification).filter_by(**key).where(_last_touched() < since).values(anew))
             return session.scalars(select(Notification).filter_by(**key)).one()
 
     def close(self, notification: Notification) -> None:
@@ -41,3 +50,7 @@ class Ledger:
         sent = update(Notification).where(Notification.id == notification.id).values(sent_at=later())
         with self._database.writing() as session:
             session.execute(sent)
+
+
+def _last_touched() -> ColumnElement[datetime]:
+    return func.coalesce(Notification.sent_at, Notification.created_at)

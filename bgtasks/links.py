@@ -70,21 +70,28 @@ def may_download(file_request: FileRequest, visitor: str | None) -> bool:
     return file_type is None or bool(file_type.may_download(visitor, file_request))
 
 
-def url(file_request: FileRequest, root: str) -> str | None:
-    """The link to a file that has been granted already; nothing lasts longer by it. None: there is no such link.
-
-    :param root: the path where the files application is mounted, for a deployment without a base URL.
-    """
+def token(file_request: FileRequest) -> str | None:
+    """A token for a file that has been granted already; nothing lasts longer by it. None: there is no such link."""
     file_type, granted = restored(file_request), file_request.token_id
     personal = file_type is None or file_type.is_requester_only()
     if granted is None or (personal and not file_request.requester):
         return None
     data = file_type.get_token_data(file_request) if file_type else None
-    token = Payload(FILE if personal else GENERAL, file_request.id, granted, data).sign(signer_of(file_request))
+    return Payload(FILE if personal else GENERAL, file_request.id, granted, data).sign(signer_of(file_request))
+
+
+def url(file_request: FileRequest, root: str) -> str | None:
+    """The link with such a token. None: there is none.
+
+    :param root: the path where the files application is mounted, for a deployment without a base URL.
+    """
+    signed, file_type = token(file_request), restored(file_request)
+    if signed is None:
+        return None
     with contextlib.suppress(ImproperlyConfigured):
         if file_type is not None:
-            return str(file_type.get_download_url(file_request, token))
-    return f"{root}/files/{token}"
+            return str(file_type.get_download_url(file_request, signed))
+    return f"{root}/files/{signed}"
 
 
 def create(file_request: FileRequest, purpose: str, data: Any = None, signer: SignerLike | None = None) -> str:

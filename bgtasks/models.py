@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     BigInteger,
+    ColumnElement,
     DateTime,
     Dialect,
     ForeignKey,
@@ -23,6 +24,7 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
     Uuid,
+    literal_column,
     select,
     text,
     tuple_,
@@ -83,6 +85,15 @@ RequestId = Uuid(as_uuid=False)
 def _where(condition: str) -> dict[str, Any]:
     """The rows that an index is for."""
     return {"postgresql_where": text(condition), "sqlite_where": text(condition)}
+
+
+#: It has ended, and there is no file to download (any more).
+WITHOUT_FILE = "state IN ('failed', 'cancelled', 'expired')"
+
+
+def _index(name: str, *columns: str, where: str, unique: bool = False) -> Index:
+    """An index of some of the requests: what leaves out the ended ones stays small, however many there are."""
+    return Index(f"ix_bgtasks_file_requests_{name}", *columns, unique=unique, **_where(where))
 
 
 class FileRequest(Base):
@@ -167,12 +178,20 @@ class FileRequest(Base):
         UniqueConstraint("requester", "file_type", "idempotency_key"),
         # For which each NULL is another: requests of nobody have their keys here.
         Index(None, "file_type", "idempotency_key", unique=True, **_where("requester IS NULL")),
-        Index(None, "coalesce_key", unique=True),
+        _index("coalescing", "coalesce_key", unique=True, where="coalesce_key IS NOT NULL"),
+        # What the sweeps look for: rows that have ended are in none of these, or in that of their own time alone.
+        _index("waiting", "file_type", "dispatch_at", where="dispatch_at IS NOT NULL"),
+        _index("leased", "leased_until", where="leased_until IS NOT NULL"),
+        _index("ready_until", "expires_at", where="state = 'ready'"),
+        _index("expired", "file_type", "expires_at", where="state = 'expired'"),
+        _index("without_file", "file_type", "finished_at", where="state IN ('failed', 'cancelled')"),
+        _index("leftovers", "id", where=f"object_key IS NOT NULL AND {WITHOUT_FILE}"),
+        # What people ask for, of how many there are of theirs; the newest first.
+        _index("live", "requester", "file_type", where="state IN ('pending', 'running')"),
+        _index("ready", "file_type", "requested_at", where="state = 'ready'"),
+        _index("requesters", "requester", "requested_at", "id", where="requester IS NOT NULL"),
         Index(None, "state", "requested_at", "id"),
-        Index(None, "requester", "requested_at"),
-        Index(None, "dispatch_at"),
-        Index(None, "leased_until"),
-        Index(None, "expires_at"),
+        Index(None, "file_type", "requested_at", "id"),
     )
 
     @classmethod
@@ -207,6 +226,12 @@ class FileRequest(Base):
         return f"<FileRequest {self.id} {self.file_type or 'by hand'} {self.state} #{self.fence}>"
 
 
+def in_state(*states: State) -> ColumnElement[bool]:
+    """Whether a request is in one of these, said in full: an index of some rows is not found by a parameter."""
+    said = [literal_column(f"'{state}'", Text()) for state in states]
+    return FileRequest.state == said[0] if len(said) == 1 else FileRequest.state.in_(said)
+
+
 #: The names of a request's columns.
 COLUMNS: tuple[str, ...] = tuple(FileRequest.__table__.columns.keys())
 
@@ -218,7 +243,7 @@ class Notification(Base):
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
     request_id: Mapped[str] = mapped_column(RequestId, ForeignKey(FileRequest.id, ondelete="CASCADE"))
-    #: What happened: ``ready`` or ``failed``.
+    #: What happened: ``ready``, ``failed``, ``expiring`` or ``cancelled``.
     event: Mapped[str]
     #: The notifier's name, such as ``email``.
     channel: Mapped[str]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from bgtasks import stopping
@@ -13,6 +14,29 @@ from bgtasks import stopping
 NAP = 0.1
 
 Thing = TypeVar("Thing")
+
+
+class Stride:
+    """How many things are done at once: as many as take so long, whatever the machine and whoever else uses it.
+
+    :param size: to begin with.
+    :param most: how many at most.
+    :param seconds: what a batch should take, more or less.
+    """
+
+    def __init__(self, size: int, most: int, seconds: float) -> None:
+        self.size, self._most, self._seconds = size, most, seconds
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """One batch: the next one is half as large where this one takes too long, and grows where it is quick."""
+        began = time.monotonic()
+        yield
+        seconds = time.monotonic() - began
+        if seconds > self._seconds:
+            self.size = max(self.size // 2, 1)
+        elif seconds < self._seconds / 2:
+            self.size = min(self.size + self.size // 4 + 1, self._most)
 
 
 class Pace:
@@ -51,6 +75,12 @@ class Pace:
         """The same for what is looked at by the batch: never more at once than may still be counted."""
         rest = iter(things)
         yield from self.each(iter(lambda: list(itertools.islice(rest, self._at_most(size))), []))
+
+    def together(self, things: Iterable[Thing], stride: Stride) -> Iterator[list[Thing]]:
+        """The same for what is done by the batch: one at a time, where there are to be pauses between two."""
+        rest = iter(things)
+        sizes = iter(lambda: list(itertools.islice(rest, self._at_most(1 if self._sleep else stride.size))), [])
+        yield from self.each(sizes)
 
     def _at_most(self, size: int) -> int:
         return size if self._left is None else min(size, self._left)

@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
 from bgtasks.errors import ImproperlyConfigured
 from bgtasks.extras import needs
+from bgtasks.store_urls import scheme
 
 if TYPE_CHECKING:
     from bgtasks.stores import Store
@@ -24,7 +25,8 @@ class Presigner:
     """Signs what obstore can't: an address whose answer has headers of our choice.
 
     The address itself, the region and the service's endpoint are those of the store: it is obstore's own presigned
-    URL, whose query is replaced. The credentials are botocore's, from the same environment variables or instance role.
+    URL, whose query is replaced. The credentials are those of ``bgtasks_store_options``, or else botocore's, from the
+    same environment variables or instance role.
     Raises: ImproperlyConfigured.
     """
 
@@ -32,7 +34,7 @@ class Presigner:
         self._store = store
         self._auth = needs("s3", "botocore.auth")
         self._request = needs("s3", "botocore.awsrequest").AWSRequest
-        self._credentials = needs("s3", "botocore.session").get_session().get_credentials()
+        self._credentials = _given(store) or needs("s3", "botocore.session").get_session().get_credentials()
         if self._credentials is None:
             raise ImproperlyConfigured(NO_CREDENTIALS)
 
@@ -52,6 +54,18 @@ class Presigner:
         )
         signer.add_auth(wanted)
         return str(wanted.url)
+
+
+def is_possible(store: Store) -> bool:
+    """Whether addresses in a store can be signed: of S3, where no key of the customer's must be sent along."""
+    return scheme(store.url) == "s3" and "sse_customer_key_base64" not in store.config
+
+
+def _given(store: Store) -> Any:
+    """The credentials that the store was opened with by its options; None: it has found them by itself."""
+    names = "access_key_id", "secret_access_key", "session_token"
+    key_id, secret, token = (store.config.get(name) for name in names)
+    return needs("s3", "botocore.credentials").Credentials(key_id, secret, token) if key_id and secret else None
 
 
 def _region(query: str) -> str:

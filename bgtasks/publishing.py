@@ -51,6 +51,16 @@ def queue_of(file_request: FileRequest) -> str | None:
     return str(getattr(queue, "name", queue))
 
 
+def heavy_queue_of(file_request: FileRequest) -> str | None:
+    """The queue where a request goes on that has run out of memory; None: where it was, or its type is at fault."""
+    try:
+        queue: str | None = registry.get(file_request.file_type).restore(file_request).get_heavy_queue()
+    except Exception:
+        logger.exception("the heavy queue of %r is not known", Claim.of(file_request))
+        return None
+    return queue
+
+
 def attempt(file_request: FileRequest) -> bool:
     """The same for a sweep: one request's fault, in its file type for example, must not keep the others waiting."""
     try:

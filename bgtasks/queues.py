@@ -35,8 +35,8 @@ ONCE_MORE: dict[str, Any] = {
 class Priorities(NamedTuple):
     """What messages are published with; None where the broker knows no priorities."""
 
-    first: int | None = None  #: a request that nobody has begun
-    later: int | None = None  #: one that somebody has begun
+    first: int | None = None  #: a request that nobody has begun; in our queue, one of a flood
+    later: int | None = None  #: one that somebody has begun; in our queue, one that came by itself
     sweeps: int | None = None  #: the top
 
 

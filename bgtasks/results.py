@@ -10,7 +10,7 @@ from typing import Any
 from celery import Celery, current_task, states
 from kombu.exceptions import KombuError
 
-from bgtasks.errors import RequestFailed
+from bgtasks.errors import RequestFailed, TransientError
 from bgtasks.locales import N_, gettext, in_force
 from bgtasks.models import FileRequest
 from bgtasks.states import State
@@ -92,6 +92,16 @@ def reopen(app: Celery, file_request: FileRequest) -> None:
         app.backend.forget(file_request.id)
     except Exception as error:  # as above; a backend that is disabled has nothing to forget
         logger.debug("the result of %r could not be forgotten: %s", file_request, error)
+
+
+def forget(app: Celery, file_request: FileRequest) -> None:
+    """Remove the result of a request whose requester is forgotten. Raises: TransientError, in an outage."""
+    try:
+        app.backend.forget(file_request.id)
+    except NotImplementedError:  # there is no result backend
+        return
+    except Exception as error:  # each backend has errors of its own
+        raise TransientError("The result backend does not answer just now.") from error
 
 
 def _result_or_error(file_request: FileRequest) -> dict[str, Any] | RequestFailed:

@@ -119,7 +119,7 @@ def _size(file_request: FileRequest) -> int | None:
     if file_request.object_key is None:
         return None
     try:
-        size = deployment.current().store.size(file_request.object_key)
+        size = deployment.current().store_of(file_request).size(file_request.object_key)
     except ObjectMissing:
         return None
     if file_request.size is not None and size != file_request.size:
@@ -133,7 +133,7 @@ def _redirect(download: Download) -> Response | None:
 
     Conditions are not looked at: the answer to a request without them is no success (RFC 9110, 13.2.1).
     """
-    presigner = deployment.current().presigner
+    presigner = deployment.current().presigner_of(download.file_request)
     seconds = _seconds_left(download.file_request)
     if presigner is None or download.http_request is None or download.http_request.method != "GET" or seconds < 1:
         return None
@@ -168,14 +168,22 @@ NGINX_CONDITIONS = ("If-Match", "If-Unmodified-Since")
 
 def _sent_by_nginx(download: Download) -> Response | None:
     """nginx finds the file on its disk, and cuts the range out by itself."""
-    parts = deployment.current()
-    prefix, asked = parts.settings.sendfile, download.http_request
-    if not prefix or not parts.store.local_path(download.key):
+    where, asked = _internal_path(download), download.http_request
+    if where is None:
         return None
     if asked is not None and any(name in asked.headers for name in NGINX_CONDITIONS):
         return None
-    where = {"X-Accel-Redirect": f"{prefix.rstrip('/')}/{download.key}", "Content-Length": "0"}
-    return Response(download.handed_over(), headers=download.headers() | where, direct_passthrough=True)
+    sent = {"X-Accel-Redirect": where, "Content-Length": "0"}
+    return Response(download.handed_over(), headers=download.headers() | sent, direct_passthrough=True)
+
+
+def _internal_path(download: Download) -> str | None:
+    """Where nginx has the file: its location is the folder of the deployment's own store, and nothing beside it."""
+    parts = deployment.current()
+    prefix, path = parts.settings.sendfile, parts.store_of(download.file_request).local_path(download.key)
+    if not prefix or path is None or (folder := parts.store.folder) is None or not path.is_relative_to(folder):
+        return None
+    return f"{prefix.rstrip('/')}/{quote(path.relative_to(folder).as_posix())}"
 
 
 def _sent(download: Download) -> Response:
@@ -190,7 +198,7 @@ def _sent(download: Download) -> Response:
 
 
 def _body(download: Download, span: ranges.Span) -> Iterable[bytes]:
-    asked, store = download.http_request, deployment.current().store
+    asked, store = download.http_request, deployment.current().store_of(download.file_request)
     if asked is not None and asked.method == "HEAD":
         return ()
     # Only the response that has the last byte is a download: neither a file that is fetched in many parts, nor one

@@ -16,12 +16,14 @@ from weakref import WeakKeyDictionary
 from celery import Celery, current_app
 from celery.loaders.default import Loader
 from celery.utils.imports import symbol_by_name
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from bgtasks import locales
+from bgtasks import locales, store_urls
 from bgtasks.errors import ImproperlyConfigured
+from bgtasks.telling_settings import TellingSettings
+from bgtasks.watching_settings import WatchingSettings
 
 PREFIX = "bgtasks_"
 DAY = 86_400
@@ -39,8 +41,9 @@ BEGINNINGS = {
     "smtp_url": ("smtp://", "smtps://"),
     "sendfile": ("/",),
 }
+#: Settings that are mappings, and therefore JSON objects in the environment.
+MAPPINGS = ("store_options",)
 DATABASES = ("sqlite", "postgresql", "postgres")
-STORES = ("s3", "gs", "az")
 
 NO_KEY = """bgtasks_default_key is not set, and there is no default: whoever knows the key can sign links.
 Make one, keep it secret, and give the same one to workers and web processes:
@@ -54,7 +57,7 @@ NO_SETTINGS = (
 logger = logging.getLogger(__name__)
 
 
-class Settings(BaseModel):
+class Settings(TellingSettings, WatchingSettings):
     """One deployment's settings. Times are seconds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -66,6 +69,9 @@ class Settings(BaseModel):
     database_url: Annotated[str, Secret] = "sqlite:///var/bgtasks.db"
     #: Where finished files live: a folder, or ``s3://…``, ``gs://…``, ``az://…``.
     store_url: Annotated[str, Secret] = "var/files"
+    #: Options of buckets by obstore's names, such as ``aws_server_side_encryption``: for all that they fit, or, below
+    #: the beginning of a URL (``s3://bucket``), for those stores alone.
+    store_options: Annotated[dict[str, Any], Secret] = {}
 
     #: The signing keys, oldest to newest: the last one signs, all of them are accepted.
     default_key: Annotated[tuple[str, ...], Secret]
@@ -133,16 +139,13 @@ class Settings(BaseModel):
 
     @field_validator("store_url", mode="before")
     @classmethod
-    def _store_path(cls, value: object) -> object:
-        return os.fspath(value) if isinstance(value, os.PathLike) else value
+    def _store_url(cls, value: object) -> str:
+        return store_urls.checked(value)
 
-    @field_validator("store_url")
+    @field_validator("store_options", mode="before")
     @classmethod
-    def _store_url(cls, value: str) -> str:
-        scheme, separator, _ = value.rpartition("://")
-        if not value or (separator and scheme not in STORES):
-            raise ValueError("must be the path of a folder, or look like s3://bucket, gs://bucket or az://container")
-        return value
+    def _store_options(cls, value: object) -> dict[str, Any]:
+        return store_urls.check_options({} if value is None else value)
 
     @field_validator(*BEGINNINGS)
     @classmethod
@@ -186,10 +189,8 @@ def read(conf: Mapping[str, Any], environ: Mapping[str, str], root: Path) -> Set
     Raises: ImproperlyConfigured, which names an unknown key's nearest known one.
     """
     given = {**_ours(conf), **_from_environ(environ)}
-    for name in sorted(given.keys() - set(KNOWN)):
-        nearest = difflib.get_close_matches(name, KNOWN, n=1, cutoff=0.5)
-        hint = f": did you mean {PREFIX}{nearest[0]}?" if nearest else ""
-        raise ImproperlyConfigured(f"unknown setting {PREFIX}{name}{hint}")
+    if unknown := sorted(given.keys() - set(KNOWN)):
+        raise ImproperlyConfigured("; ".join(map(_unknown, unknown)))
     if not given.get("default_key"):
         raise ImproperlyConfigured(NO_KEY)
     try:
@@ -199,21 +200,31 @@ def read(conf: Mapping[str, Any], environ: Mapping[str, str], root: Path) -> Set
         raise ImproperlyConfigured("; ".join(faults)) from None
 
 
+def _unknown(name: str) -> str:
+    nearest = difflib.get_close_matches(name, KNOWN, n=1, cutoff=0.5)
+    return f"unknown setting {PREFIX}{name}" + (f": did you mean {PREFIX}{nearest[0]}?" if nearest else "")
+
+
 def _ours(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key.removeprefix(PREFIX): value for key, value in values.items() if key.startswith(PREFIX)}
 
 
 def _from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
-    """The settings in the environment: a list where one is written as JSON, None where one is empty."""
+    """The settings in the environment: a list or a mapping where one is written as JSON, None where one is empty."""
     texts = _ours({name.lower(): text for name, text in environ.items() if name.isupper()})
-    return {name: _list(name, text) if text.startswith("[") else text or None for name, text in texts.items()}
+    return {name: _from_text(name, text) for name, text in texts.items()}
 
 
-def _list(name: str, text: str) -> Any:
+def _from_text(name: str, text: str) -> Any:
+    mark = "{" if name in MAPPINGS else "["
+    if not text.startswith(mark):
+        return text or None
     try:
         return json.loads(text)
     except ValueError:  # whose evidence is the text, which may be a key
-        raise ImproperlyConfigured(f"{PREFIX}{name}: what begins with [ must be a list in JSON") from None
+        raise ImproperlyConfigured(
+            f"{PREFIX}{name}: what begins with {mark} must be {'a list' if mark == '[' else 'an object'} in JSON"
+        ) from None
 
 
 def this_app() -> Celery:
@@ -234,23 +245,25 @@ def configuration(app: Celery) -> dict[str, Any]:
 
 
 def config_root(app: Celery) -> Path:
-    """The folder of the app's configuration module, or the working directory where it has none.
+    """The folder of the app's configuration module, or the working directory where it has none."""
+    return config_folder(app) or Path.cwd()
 
-    Of Django's settings it is their ``BASE_DIR``, where projects have one.
-    """
+
+def config_folder(app: Celery) -> Path | None:
+    """The same; None: it has none. Of Django's settings it is their ``BASE_DIR``, where projects have one."""
     source = getattr(app, "_config_source", None) or os.environ.get("CELERY_CONFIG_MODULE")
     if source is None and isinstance(app.loader, Loader):  # the only one that looks for a module by itself
         source = "celeryconfig"
     try:
         found = symbol_by_name(source) if isinstance(source, str) else source
     except ImportError:
-        return Path.cwd()
+        return None
     base = None if isinstance(found, ModuleType) else getattr(found, "BASE_DIR", None)
     if base is not None:
         return Path(base).resolve()
     module = sys.modules[found.__module__] if isinstance(found, type) else found
     file = getattr(module, "__file__", None)
-    return Path(file).resolve().parent if file else Path.cwd()
+    return Path(file).resolve().parent if file else None
 
 
 _read: WeakKeyDictionary[Celery, Settings] = WeakKeyDictionary()

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import uuid
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import func
 
+from bgtasks import links, routes
+from bgtasks.canvas import TELL_EXPIRY
 from bgtasks.database import later
 from bgtasks.errors import ObjectMissing
 from bgtasks.execution import Outcome, RunningStep, step
 from bgtasks.models import FileRequest
+from bgtasks.notifiers import Occasion, has_listeners
 from bgtasks.requests import available
 from bgtasks.states import EventKind, State
+
+#: Seconds that this machine's clock may be behind the database's, which has said that the time has come.
+CLOCKS = 60.0
 
 
 @step("fetch_criteria")
@@ -23,16 +30,18 @@ def fetch_criteria(running: RunningStep) -> None:
 
 @step("build_items")
 def build_items(running: RunningStep) -> dict[str, Any]:
-    """Count the rows, where they can be counted, and refuse too many."""
+    """Count the rows, where they can be counted, and refuse too many; so many may belong into another queue."""
     rows = running.dataset.count()
     running.file_type.check_rows(rows or 0)
-    return {"rows_total": rows}
+    queue = routes.after_counting(running.file_type, running.file_request, running.dataset.criteria, rows)
+    return {"rows_total": rows} | ({"queue": queue} if queue else {})
 
 
 @step("write_bytes")
 def write_bytes(running: RunningStep) -> dict[str, Any]:
     """Stream the rows through the format into a new object."""
     written = 0
+    running.leave_former_store()
 
     def watch(rows: int) -> None:
         nonlocal written
@@ -57,7 +66,7 @@ def write_bytes(running: RunningStep) -> dict[str, Any]:
 def attach(running: RunningStep) -> Outcome:
     """Check that the object is whole, and make it available."""
     row = running.file_request
-    if row.object_key is None or running.deployment.store.size(row.object_key) != row.size:
+    if row.object_key is None or running.deployment.store_of(row).size(row.object_key) != row.size:
         raise ObjectMissing
     named = {"filename": running.file_type.get_filename(), "content_type": running.file_type.get_content_type()}
     return Outcome({**named, **available(running.file_type.get_max_age())}, EventKind.READY)
@@ -73,19 +82,47 @@ def tokenize(_: RunningStep) -> dict[str, Any]:
 @step("notify")
 def notify(running: RunningStep) -> Outcome:
     """Tell the requester: sign the link at the last moment and send it, or say why there is no file."""
-    told = _tell_failure(running) if running.file_request.state == State.FAILED else _tell_ready(running)
+    tells = {State.FAILED: _tell_failure, State.CANCELLED: _tell_cancel}
+    told = tells.get(State(running.file_request.state), _tell_ready)(running)
     return Outcome({"notified_at": later()}, EventKind.NOTIFIED) if told else Outcome(event=EventKind.NOT_NOTIFIED)
 
 
+@step(TELL_EXPIRY)
+def tell_expiry(running: RunningStep) -> Outcome:
+    """Remind the requester of a file that is removed soon; it lasts no longer by that."""
+    row = running.deployment.requests.get(running.file_request.id)  # in another try it may have been downloaded
+    told = 0 if row is None or _is_settled(running, row) else _remind(running, row)
+    return Outcome(event=EventKind.REMINDED if told else EventKind.NOT_NOTIFIED)
+
+
 def _tell_failure(running: RunningStep) -> int:
-    if not running.file_type.get_tell_failures():
-        return 0
     return int(running.file_type.send_failure(running.file_request))
+
+
+def _tell_cancel(running: RunningStep) -> int:
+    history = running.deployment.requests.history(running.file_request.id)
+    actor = next((entry.actor for entry in reversed(history) if entry.kind == EventKind.CANCELLED), None)
+    return int(running.file_type.send_cancellation(running.file_request, actor))
+
+
+def _is_settled(running: RunningStep, row: FileRequest) -> bool:
+    """Whether a reminder is too late, or was never to be: meanwhile somebody may have come, or been given more time."""
+    seconds = running.file_type.get_tell_expiry()
+    if row.state != State.READY or row.downloads or row.token_id is None or row.expires_at is None or seconds is None:
+        return True
+    return not 0 < (row.expires_at - datetime.now(UTC)).total_seconds() <= seconds + CLOCKS
+
+
+def _remind(running: RunningStep, row: FileRequest) -> int:
+    return int(running.file_type.send_reminder(row, links.token(row) or ""))
 
 
 def _tell_ready(running: RunningStep) -> int:
     row = running.deployment.requests.prolong(running.held, running.file_type.get_max_age())
-    nobody_may = running.file_type.is_requester_only() and not row.requester
-    if nobody_may or row.token_id is None:  # a token was granted, and revoked since
+    if row.token_id is None:  # a token was granted, and revoked since
         return 0
-    return int(running.file_type.send_notification(row, running.file_type.create_token(row)))
+    nobody_may = running.file_type.is_requester_only() and not row.requester
+    if nobody_may and not has_listeners(running.file_type.get_notifiers(), Occasion.READY, people=False):
+        return 0
+    token = "" if nobody_may else running.file_type.create_token(row)
+    return int(running.file_type.send_notification(row, token))

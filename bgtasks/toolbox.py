@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import mimetypes
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,27 @@ from sqlalchemy.orm.attributes import set_committed_value
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response
 
-from bgtasks import deployment, execution, links, publishing, registry, results, serving
+from bgtasks import (
+    deployment,
+    execution,
+    forgetting,
+    links,
+    periods,
+    publishing,
+    registry,
+    results,
+    serving,
+    whereabouts,
+)
 from bgtasks.after_commit import publish_after_commit
 from bgtasks.asking import ask
 from bgtasks.columns import columns_of
 from bgtasks.errors import ClaimLost
 from bgtasks.filenames import safe
+from bgtasks.forgetting import Forgotten
 from bgtasks.leases import Lease
 from bgtasks.models import COLUMNS, FileRequest
+from bgtasks.requests import NOTIFY
 from bgtasks.tokens import FILE, GENERAL, SignerLike
 
 COPY_CHUNK = 1024 * 1024  # bytes
@@ -57,12 +70,13 @@ def add_request(
     :param schedule: publish the file type's chain, after the outermost commit.
     :param more: ``format``, ``columns`` (names, in the file's order; default: all), ``filename``, ``requester_email``
         (default: the requester, if that is an address), ``id``, ``idempotency_key``: the same again, from the same
-        requester for the same file type, is the same request.
+        requester for the same file type, is the same request; ``once_per`` (``day``, ``week`` …), within that time.
     Raises: InvalidCriteria; when it is to be scheduled, UnknownFileType and TooManyActive too.
     """
     session = session() if isinstance(session, scoped_session) else session
-    new = columns_of(criteria, file_type, requester, content_type, description, language, tz, **more)
-    file_request = ask(new, scheduled=schedule, session=session)
+    with periods.asked_at(None):
+        new = columns_of(criteria, file_type, requester, content_type, description, language, tz, **more)
+        file_request = ask(new, scheduled=schedule, session=session)
     if schedule and file_request.id == new["id"]:
         if session is not None:
             publish_after_commit(session, file_request.id)
@@ -88,13 +102,14 @@ def attach_file(
     After any other error than ClaimLost the request is pending again, and may be handled again.
     """
     parts = deployment.current()
+    store_url = whereabouts.store_url_of(links.restored(file_request))
     held = parts.requests.take(file_request, f"{execution.here()} {uuid.uuid4().hex[:8]}")
     name = safe(filename or file_request.filename or Path(str(getattr(contents, "name", ""))).name)
     kind = content_type or file_request.content_type or mimetypes.guess_type(name)[0] or DEFAULT_CONTENT_TYPE
     try:
         with (
             Lease(parts.requests, held, parts.settings.lease) as lease,
-            parts.store.open_writer(held.object_key, lease.note) as writer,
+            parts.store_at(store_url).open_writer(held.object_key, lease.note) as writer,
         ):
             for chunk in _chunks(contents):
                 writer.write(chunk)
@@ -103,6 +118,7 @@ def attach_file(
             writer.commit()
         outcome = {
             "object_key": held.object_key,
+            "store_url": store_url,
             "size": writer.size,
             "sha256": writer.sha256,
             "filename": name,
@@ -111,7 +127,7 @@ def attach_file(
         ready = parts.requests.publish(held, outcome, links.signer_of(file_request).max_age, waits=False)
     except BaseException as error:
         pending = parts.requests.hand_back(held, None)
-        parts.unstage(held)
+        parts.unstage(held, store_url)
         if pending is not None:
             _refreshed(file_request, pending)
         elif isinstance(error, Exception):  # of a claim that was lost, whatever it looked like here
@@ -177,15 +193,22 @@ def serve(
     return serving.response(file_request, raise_on_missing, default_content_type, on_complete)
 
 
-def cancel(file_request: FileRequest, actor: str | None = None) -> bool:
-    """Give a live request up; a running step stops at its next write. False: it had ended already."""
+def cancel(file_request: FileRequest, actor: str | None = None, *, tell: bool = True) -> bool:
+    """Give a live request up; a running step stops at its next write. False: it had ended already.
+
+    :param actor: who cancels; a requester is not told of a cancel of their own.
+    :param tell: whether anybody is told.
+    """
     parts = deployment.current()
-    cancelled = parts.requests.cancel(file_request.id, actor)
+    known = links.restored(file_request) if tell and file_request.file_type else None
+    waits = known is not None and NOTIFY in known.steps and known.wants_to_tell_cancel(file_request, actor)
+    cancelled = parts.requests.cancel(file_request.id, actor, waits=waits)
     if cancelled is not None:
         _refreshed(file_request, cancelled)
         results.announce(parts.app, cancelled)
-        if cancelled.object_key:
-            parts.discard(cancelled.object_key)
+        parts.discard(cancelled)
+        if waits:
+            publishing.attempt(cancelled)
     return cancelled is not None
 
 
@@ -215,9 +238,21 @@ def delete(file_request: FileRequest) -> bool:
     """Remove an ended request: its row, its history and its file. False: it is not there, or still live."""
     parts = deployment.current()
     deleted = parts.requests.delete(file_request.id)
-    if deleted is not None and deleted.object_key:
-        parts.discard(deleted.object_key)
+    if deleted is not None:
+        parts.discard(deleted)
     return deleted is not None
+
+
+def forget(requester: Any, emails: Collection[str] = (), actor: str | None = None) -> Forgotten:
+    """Remove all that there is of a person: what they asked for, with files, history, notifications and results.
+
+    What goes on is cancelled first. Other people's requests keep no trace of them: who downloaded a file, or was told
+    of it, is nobody by name there. It may be repeated: a store that is away leaves rows, which ``left`` counts.
+
+    :param emails: more addresses of theirs, beside ``str(requester)``.
+    Raises: ValueError, if nobody is named.
+    """
+    return forgetting.forget("" if requester is None else str(requester), emails, actor)
 
 
 def get_default_signer() -> SignerLike:

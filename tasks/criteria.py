@@ -7,12 +7,14 @@ from datetime import date
 from pydantic import BaseModel, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from bgtasks.periods import FirstDay, LastDay
+
 
 class DateRange(BaseModel):
-    """Days, both ends included; with no last day it goes on to today and beyond."""
+    """Days, both ends included; with no last day it goes on to today and beyond. ``last week`` is understood too."""
 
-    from_date: date = Field(title="First day")
-    until_date: date | None = Field(None, title="Last day", description="Nothing: to the end.")
+    from_date: FirstDay = Field(title="First day")
+    until_date: LastDay | None = Field(None, title="Last day", description="Nothing: to the end.")
 
     @field_validator("until_date")
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import os
 import shutil
@@ -104,10 +105,18 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 def new_sqlite(folder: Path) -> str:
     """The URL of a new SQLite database with our tables."""
-    url = f"sqlite:///{folder / 'bgtasks.db'}"
-    migrations.upgrade(made := database.Database(url, folder))
-    made.engine.dispose()
-    return url
+    (folder / "bgtasks.db").write_bytes(_sqlite_template())
+    return f"sqlite:///{folder / 'bgtasks.db'}"
+
+
+@functools.cache
+def _sqlite_template() -> bytes:
+    """Such a database: all of the migrations take a while, and nearly each test wants one."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "template.db")
+        migrations.upgrade(made := database.Database(f"sqlite:///{file}", Path(folder)))
+        made.engine.dispose()
+        return file.read_bytes()
 
 
 def new_postgresql(server: str) -> str:

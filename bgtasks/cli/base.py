@@ -2,23 +2,44 @@
 
 from __future__ import annotations
 
+import codecs
 import json
+import sys
 from collections.abc import Callable
+from datetime import datetime
 from functools import wraps
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from celery.bin.base import handle_preload_options
 
+from bgtasks.cli.printing import UNPRINTABLE_IN_JSON, console
 from bgtasks.errors import BgtasksError
 
-if TYPE_CHECKING:
-    from rich.console import Console
+__all__ = ["LATER", "NotPossible", "NotThere", "WrongUse", "as_json", "bgtasks", "console", "plainly", "print_json"]
 
 LATER = "What is left is for the next run."
 
 #: A program's way to read what a command says.
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+
+class WrongUse(click.ClickException):
+    """What is asked for makes no sense."""
+
+    exit_code = 2
+
+
+class NotThere(click.ClickException):
+    """There is no such request."""
+
+    exit_code = 3
+
+
+class NotPossible(click.ClickException):
+    """It can't be done in the state that the request is in."""
+
+    exit_code = 4
 
 
 @click.group(name="bgtasks")
@@ -38,17 +59,23 @@ def plainly(command: Callable[..., Any]) -> Callable[..., Any]:
             return command(*args, **kwargs)
         except BgtasksError as error:
             raise click.ClickException(str(error)) from error
+        except Exception as error:
+            from bgtasks.patience import is_transient  # SQLAlchemy comes with it
+            from bgtasks.sweeps.cleaning import reason
+
+            if not is_transient(error):
+                raise
+            raise click.ClickException(f"A service does not answer: {reason(error)}.") from error
 
     return told
 
 
 def print_json(value: Any) -> None:
-    """One JSON value; times are written as ISO 8601."""
-    click.echo(json.dumps(value, ensure_ascii=False, default=str, indent=2))
+    """One JSON value; times are written as ISO 8601, and what a terminal would obey is escaped."""
+    has_all_letters = codecs.lookup(sys.stdout.encoding or "utf-8").name == "utf-8"
+    text = json.dumps(value, ensure_ascii=not has_all_letters, default=_in_json, indent=2)
+    click.echo(UNPRINTABLE_IN_JSON.sub(lambda found: json.dumps(found[0])[1:-1], text))
 
 
-def console() -> Console:
-    """Where tables go: with colours on a terminal, plain in a pipe."""
-    from rich.console import Console  # workers load these modules too, and print nothing
-
-    return Console(highlight=False, soft_wrap=True)
+def _in_json(value: Any) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)

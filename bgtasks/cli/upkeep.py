@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import asdict
 
 import click
 
-from bgtasks import database, stopping
-from bgtasks.cli.base import LATER, bgtasks, plainly
+from bgtasks import database, engines, stopping
+from bgtasks.cli.base import LATER, as_json, bgtasks, plainly, print_json
 from bgtasks.pacing import Pace
-from bgtasks.sweeps import cleaning, processing
+from bgtasks.sweeps import cleaning, noting, processing
 
 
 @bgtasks.command()
+@as_json
 @plainly
-def migrate() -> None:
+def migrate(as_json: bool) -> None:
     """Create or upgrade the tables.
 
     \b
@@ -25,18 +27,24 @@ def migrate() -> None:
 
     target = database.current()
     migrations.upgrade(target)
-    click.echo(f"The tables of bgtasks are up to date in {target.url.render_as_string(hide_password=True)}.")
+    where = engines.shown(target.url)
+    if as_json:
+        print_json({"database": where, "is_up_to_date": True})
+        return
+    click.echo(f"The tables of bgtasks are up to date in {where}.")
 
 
 @bgtasks.command()
 @click.option("--items", type=click.IntRange(min=1), help="Handle so many requests at most.")
 @click.option("--timeout", type=click.FloatRange(min=0), help="Begin no other one after so many seconds.")
 @click.option("--sleep", type=click.FloatRange(min=0), default=0, help="Seconds between two requests.")
+@as_json
 @plainly
-def process(items: int | None, timeout: float | None, sleep: float) -> None:
+def process(items: int | None, timeout: float | None, sleep: float, as_json: bool) -> None:
     """Handle the outstanding requests in this process, with no broker and no worker.
 
-    For cron. It does the same steps under the same claims as workers do, and can run beside them or twice.
+    For cron. It does the same steps under the same claims as workers do, and can run beside them or twice. It ends
+    with 0 also if requests have failed: their requesters are told.
 
     \b
     Example:
@@ -44,6 +52,9 @@ def process(items: int | None, timeout: float | None, sleep: float) -> None:
     """
     stopping.listen(signal.SIGTERM)
     done = processing.process(Pace(timeout, sleep, items))
+    if as_json:
+        print_json(asdict(done))
+        return
     click.echo(f"Handled {done.handled}, failed {done.failed}, left to others or for later {done.left}.")
 
 
@@ -58,12 +69,19 @@ def process(items: int | None, timeout: float | None, sleep: float) -> None:
     help="Spare what has expired less than so many seconds ago, since a download may be under way.",
 )
 @click.option("--items", type=click.IntRange(min=1), help="Look at so many requests and objects at most.")
+@click.option(
+    "--all-orphans", is_flag=True, help="Remove orphans also if the table has no request for most of a store's objects."
+)
+@as_json
 @plainly
-def clean(timeout: float | None, sleep: float, leeway: float, items: int | None) -> None:
+def clean(
+    timeout: float | None, sleep: float, leeway: float, items: int | None, all_orphans: bool, as_json: bool
+) -> None:
     """Remove expired files, old rows, and objects that no row names.
 
     Beat does the same; this is for cron. It may run beside other runs, and can be stopped at any time:
-    the next run goes on where it was.
+    the next run goes on where it was. Where the table has no request for most of a store's objects, it is taken for
+    another's: none of them is removed, unless you say --all-orphans.
 
     \b
     Example:
@@ -71,11 +89,17 @@ def clean(timeout: float | None, sleep: float, leeway: float, items: int | None)
     """
     stopping.listen(signal.SIGINT, signal.SIGTERM)
     with stopping.in_step():
-        done = cleaning.clean(pace := Pace(timeout, sleep, items), leeway)
-    click.echo(f"Cleaned up: {done}.")
+        done = cleaning.clean(pace := Pace(timeout, sleep, items), leeway, all_orphans=all_orphans)
+    if done.away is None:
+        noting.ran("clean")
+    if as_json:
+        away = None if done.away is None else cleaning.reason(done.away)
+        print_json({**vars(done), "away": away, "is_whole": not pace.is_over and away is None})
+    else:
+        click.echo(f"Cleaned up: {done}.")
     if done.away is not None:
         raise click.ClickException(f"A service does not answer: {cleaning.reason(done.away)}. {LATER}")
-    if pace.is_over:
+    if pace.is_over and not as_json:
         click.echo(LATER)
-    if done.faults:
+    if done.faults or done.spared:
         raise click.ClickException("Not everything could be cleaned: see the messages above.")

@@ -13,6 +13,7 @@ context.configure(
     version_table=VERSION_TABLE,
     compare_type=True,
     render_as_batch=True,
+    transaction_per_migration=True,
 )
 with context.begin_transaction():
     context.run_migrations()

@@ -6,16 +6,21 @@ import contextlib
 import smtplib
 import ssl
 from collections.abc import Iterator
+from dataclasses import replace
 from email.message import EmailMessage
 from email.policy import SMTP as SMTP_POLICY
 from email.utils import formatdate
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from werkzeug.http import parse_options_header
+
 from bgtasks.errors import ImproperlyConfigured, NotificationRefused, TransientError
-from bgtasks.notifiers.messages import Message
+from bgtasks.notifiers.messages import Attachment, Message
 
 TIMEOUT = 20.0  # seconds for each answer of the server
 PORTS = {"smtp": 25, "smtps": 465}
+#: The answer to a mail that is larger than the server takes (RFC 1870, 6.1).
+TOO_BIG = 552
 STARTTLS = ("auto", "always", "never")
 FORM = "bgtasks_smtp_url must look like smtp://user:password@host:587?starttls=always"
 
@@ -40,13 +45,32 @@ class EmailNotifier:
             raise ImproperlyConfigured(FORM)
 
     def send(self, message: Message, recipient: str, message_id: str) -> None:
-        """Send one mail. Raises: TransientError, NotificationRefused."""
+        """Send one mail. Raises: TransientError, NotificationRefused, ImproperlyConfigured, ObjectMissing."""
+        if not message.sender:
+            raise ImproperlyConfigured("bgtasks_from_email is not set, and a mail can't be sent without it")
         try:
             mail = _mail(message, recipient, message_id)
-        except ValueError as error:  # a line break in an address, say
-            raise NotificationRefused("The mail can't be written: an address is not one.") from error
+        except ValueError:  # a line break in an address, say
+            raise NotificationRefused("The mail can't be written: an address is not one.") from None
+        try:
+            self._deliver(mail)
+        except _TooBig:
+            if message.attachment is None:
+                raise
+            # The link is enough.
+            self._deliver(_mail(replace(message, attachment=None), recipient, message_id))
+
+    def _deliver(self, mail: EmailMessage) -> None:
         with _translated(), self._connected() as server:
             server.send_message(mail)
+
+    def greet(self) -> bool:
+        """Connect, secure the connection and log in as for a mail, and send none; whether the connection is secure.
+
+        Raises: TransientError, NotificationRefused.
+        """
+        with _translated(), self._connected() as server:
+            return isinstance(server.sock, ssl.SSLSocket)
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[smtplib.SMTP]:
@@ -84,26 +108,42 @@ def _mail(message: Message, recipient: str, message_id: str) -> EmailMessage:
     mail.set_content(message.text)
     if message.html is not None:
         mail.add_alternative(message.html, subtype="html")
+    if message.attachment is not None:
+        _attach(mail, message.attachment)
     return mail
+
+
+def _attach(mail: EmailMessage, attachment: Attachment) -> None:
+    kind, parameters = parse_options_header(attachment.content_type)
+    main, _, sub = kind.partition("/")
+    if not sub or main in ("message", "multipart"):  # which would be taken for a part of the mail itself
+        (main, sub), parameters = ("application", "octet-stream"), {}
+    contents, name = attachment.read(), attachment.filename
+    mail.add_attachment(contents, maintype=main, subtype=sub, filename=name, params=parameters)
 
 
 @contextlib.contextmanager
 def _translated() -> Iterator[None]:
-    """The server's refusals in our terms; no address or text of the dialogue goes into the message."""
+    """The server's refusals in our terms; no address or text of the dialogue goes into the message, or the log."""
     try:
         yield
     except smtplib.SMTPRecipientsRefused as error:
-        raise _refusal(min(code for code, _ in error.recipients.values())) from error
+        raise _refusal(min(code for code, _ in error.recipients.values())) from None
     except smtplib.SMTPResponseException as error:
-        raise _refusal(error.smtp_code) from error
+        raise _refusal(error.smtp_code) from None
     except smtplib.SMTPNotSupportedError as error:
         raise NotificationRefused("The mail server lacks what this mail needs.") from error
     except (smtplib.SMTPException, OSError) as error:
         raise TransientError("The mail server does not answer just now.") from error
 
 
+class _TooBig(NotificationRefused):
+    """The mail is larger than the server takes."""
+
+
 def _refusal(code: int) -> TransientError | NotificationRefused:
     """RFC 5321, 4.2.1: 4yz may work later, 5yz won't."""
     if code < 500:
         return TransientError(f"The mail server asks to try again later ({code}).")
-    return NotificationRefused(f"The mail server refuses the mail ({code}).")
+    kind = _TooBig if code == TOO_BIG else NotificationRefused
+    return kind(f"The mail server refuses the mail ({code}).")

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 from bgtasks.requests.asking import Asking
 from bgtasks.requests.cleaning import Cleaning
+from bgtasks.requests.forgetting import Forgetting
+from bgtasks.requests.listing import Listing
 from bgtasks.requests.outlook import Expecting, Outlook
 from bgtasks.requests.people import People
+from bgtasks.requests.reminding import Reminding
 from bgtasks.requests.sweeping import Sweeping
 from bgtasks.requests.working import NOTIFY, Working, available
 from bgtasks.requests.writer import BY_HAND
@@ -18,5 +21,5 @@ from bgtasks.requests.writer import BY_HAND
 __all__ = ["BY_HAND", "NOTIFY", "Outlook", "Requests", "available"]
 
 
-class Requests(Asking, Working, Sweeping, Cleaning, People, Expecting):
+class Requests(Asking, Working, Sweeping, Cleaning, Reminding, People, Expecting, Listing, Forgetting):
     """The record of one deployment. Every method is one transaction, unless it takes a session."""

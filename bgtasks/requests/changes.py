@@ -27,6 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import class_mapper, make_transient_to_detached
 
+from bgtasks import tallies
 from bgtasks.database import Database, later
 from bgtasks.models import COLUMNS, Event, FileRequest
 from bgtasks.prepared import Prepared
@@ -74,7 +75,7 @@ class Change:
             if changed is not None:
                 for entry in telling:
                     driver.execute(entry, {**given, NEW_FENCE.key: changed["fence"]})
-        return None if changed is None else _restored(changed)
+        return None if changed is None else self._made(_restored(changed))
 
     def make_once(self, database: Database, request_id: str, **bound: Any) -> FileRequest | None:
         """The same, for a change that was built for this request: SQLAlchemy knows statements that look alike."""
@@ -86,7 +87,13 @@ class Change:
                 known = {**given, NEW_FENCE.key: changed["fence"]}
                 for entry in telling:
                     connection.execute(entry, {name: known[name] for name in self._told_of})
-        return None if changed is None else _restored(changed)
+        return None if changed is None else self._made(_restored(changed))
+
+    def _made(self, row: FileRequest) -> FileRequest:
+        """The row, once the change is committed."""
+        for kind in self._events:
+            tallies.happened(kind, row, self._entry.get("detail"))
+        return row
 
     def _prepared(self, dialect: Dialect, given: tuple[str, ...]) -> list[Prepared]:
         """The statements for one kind of database; compiled once."""

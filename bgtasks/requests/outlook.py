@@ -10,12 +10,12 @@ from typing import NamedTuple
 from sqlalchemy import func, select, tuple_
 from sqlalchemy.orm import Session
 
-from bgtasks.models import FileRequest
+from bgtasks.models import FileRequest, in_state
 from bgtasks.requests.writer import Writer
 from bgtasks.states import LIVE, State
 
-#: How many finished requests, of all types, are looked at to tell how long one takes.
-RECENT = 500
+#: How many finished requests of a type are looked at to tell how long one takes.
+RECENT = 200
 
 
 class Run(NamedTuple):
@@ -63,13 +63,13 @@ def seconds_left(row: FileRequest, typical: float | None) -> float | None:
 
 def recent_runs(session: Session, file_type: str) -> list[Run]:
     """The latest finished requests of a type; found by an index, whatever the size of the table."""
-    columns = FileRequest.file_type, FileRequest.requested_at, FileRequest.started_at, FileRequest.finished_at
-    ready = select(*columns).where(FileRequest.state == State.READY).order_by(FileRequest.requested_at.desc())
-    rows = session.execute(ready.limit(RECENT)).all()
+    columns = FileRequest.requested_at, FileRequest.started_at, FileRequest.finished_at
+    ready = select(*columns).where(in_state(State.READY), FileRequest.file_type == file_type)
+    rows = session.execute(ready.order_by(FileRequest.requested_at.desc()).limit(RECENT)).all()
     return [
         Run((end - asked).total_seconds(), (end - (began or asked)).total_seconds())
-        for name, asked, began, end in rows
-        if name == file_type and end
+        for asked, began, end in rows
+        if end
     ]
 
 
@@ -77,8 +77,8 @@ def _waiting(session: Session, row: FileRequest, typical: float | None) -> Outlo
     same = FileRequest.file_type == row.file_type, FileRequest.dispatch_at.is_not(None)
     before = tuple_(FileRequest.requested_at, FileRequest.id) < (row.requested_at, row.id)
     count = select(func.count()).select_from(FileRequest)
-    ahead = session.scalar(count.where(*same, FileRequest.state == State.PENDING, before)) or 0
-    working = session.scalar(count.where(FileRequest.file_type == row.file_type, FileRequest.state == State.RUNNING))
+    ahead = session.scalar(count.where(*same, in_state(State.PENDING), before)) or 0
+    working = session.scalar(count.where(FileRequest.file_type == row.file_type, in_state(State.RUNNING)))
     # As many are worked on at once as are just now; each of them is, on average, half done.
     rounds = ahead / max(working or 0, 1) + (1.5 if working else 1)
     return Outlook(ahead + 1, None if typical is None else typical * rounds)

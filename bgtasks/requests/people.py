@@ -23,10 +23,13 @@ COUNTING = Change(
 class People(Writer):
     """The people's side of the record."""
 
-    def cancel(self, request_id: str, actor: str | None = None) -> FileRequest | None:
-        """End a live request; whoever works on it finds out at its next write. None: it was over."""
-        ended = {"state": State.CANCELLED, "finished_at": later(), "dispatch_at": None, "coalesce_key": None}
-        over = {**ended, **UNLEASED, **NEXT_FENCE}
+    def cancel(self, request_id: str, actor: str | None = None, *, waits: bool = False) -> FileRequest | None:
+        """End a live request; whoever works on it finds out at its next write. None: it was over.
+
+        :param waits: whether somebody is to be told of it.
+        """
+        ended = {"state": State.CANCELLED, "finished_at": later(), "coalesce_key": None, "dispatches": 0}
+        over = {**ended, **UNLEASED, **NEXT_FENCE, **self._waiting(waits)}
         live = FileRequest.state.in_(LIVE)
         return self._change(request_id, live, values=over, events=(EventKind.CANCELLED,), actor=actor)
 

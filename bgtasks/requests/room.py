@@ -11,7 +11,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from bgtasks.errors import TooManyActive
-from bgtasks.models import FileRequest
+from bgtasks.models import FileRequest, in_state
 from bgtasks.requests.outlook import recent_runs
 from bgtasks.states import LIVE
 
@@ -37,7 +37,7 @@ def see_room(session: Session, new: FileRequest, most: int) -> None:
     It is counted after the insert: a transaction on SQLite that read first could not write any more.
     """
     same = FileRequest.requester == new.requester, FileRequest.file_type == new.file_type
-    others = select(func.count(), func.min(FileRequest.requested_at)).where(*same, FileRequest.state.in_(LIVE))
+    others = select(func.count(), func.min(FileRequest.requested_at)).where(*same, in_state(*LIVE))
     count, oldest = session.execute(others.where(FileRequest.id != new.id)).one()
     if count >= most:
         session.execute(delete(FileRequest).where(FileRequest.id == new.id))

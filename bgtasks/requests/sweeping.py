@@ -56,10 +56,11 @@ class Sweeping(Writer):
         ended = failed(code, said_to(seen, NEVER_STARTED)) | self._waiting(True)
         return self._change(seen.id, *untouched, too_long, values=ended, events=(EventKind.FAILED,), detail=code)
 
-    def recover(self, seen: FileRequest, lost: str | None = None) -> FileRequest | None:
+    def recover(self, seen: FileRequest, lost: str | None = None, queue: str | None = None) -> FileRequest | None:
         """Take a request over from a dead worker, or give up when that was tried too often. None: it lives.
 
         :param lost: the owner that is known to be dead; None: whoever has let the lease lapse.
+        :param queue: where it goes on, since it has run out of memory; None: where it was.
         """
         dead = FileRequest.leased_until <= later() if lost is None else FileRequest.leased_by == lost
         taken = {**NEXT_FENCE, "attempts": FileRequest.attempts + 1, **UNLEASED, **self._waiting(True), "dispatches": 0}
@@ -73,6 +74,9 @@ class Sweeping(Writer):
         elif is_last:  # it has ended well or badly: only the telling failed
             taken |= {"dispatch_at": None, "coalesce_key": None}
             event = EventKind.NOTIFY_FAILED
+        elif queue is not None and queue != seen.queue:
+            taken |= {"queue": queue}
+            detail = f"{detail}: out of memory, goes on in {queue}"
         return self._change(
             seen.id, FileRequest.fence == seen.fence, dead, values=taken, events=(event,), step=seen.step, detail=detail
         )
@@ -82,8 +86,12 @@ class Sweeping(Writer):
         if seen.state in LIVE:
             return seen.attempts
         entries = reversed(self.history(seen.id))
-        since = itertools.takewhile(lambda entry: entry.kind not in (EventKind.READY, EventKind.FAILED), entries)
+        since = itertools.takewhile(lambda entry: entry.kind not in _TELLING_BEGINS, entries)
         return sum(entry.kind == EventKind.RECOVERED for entry in since)
+
+
+#: The entries of a history with which somebody is to be told, once more.
+_TELLING_BEGINS = (EventKind.READY, EventKind.FAILED, EventKind.CANCELLED, EventKind.EXPIRING)
 
 
 def _waits_as(seen: FileRequest) -> tuple[ColumnElement[bool], ...]:

@@ -22,6 +22,9 @@ NOTIFY = "notify"
 #: done once more, in milliseconds and maybe under the same fence; who has it still is told at its next write. What
 #: comes later outlasts any crash: hours of work, and the fence that is in an object's key.
 REPEATABLE = ("fetch_criteria", "build_items")
+#: The steps whose claim may be forgotten, too: they write no object and tell nobody, and their end, which waits for the
+#: disk, has the claim before it.
+CHECKING = (*REPEATABLE, "attach", "tokenize")
 
 
 class Working(Writer):
@@ -35,7 +38,7 @@ class Working(Writer):
         :param by_hand: only if no chain handles the request.
         """
         bound = {"its_fence": claim.fence, "owner": owner, "before": before, "lease": float(self._settings.lease)}
-        kind = {"tells": step == NOTIFY, "by_hand": by_hand, "durable": by_hand or step not in REPEATABLE}
+        kind = {"tells": step == NOTIFY, "by_hand": by_hand, "durable": by_hand or step not in CHECKING}
         row = _claiming(**kind).make(self._database, claim.request_id, **bound)
         return Held(row or self._in_doubt(claim.request_id, fence=claim.fence + 1, leased_by=owner), step, owner)
 
@@ -174,11 +177,14 @@ def _built(
     waiting = {"dispatch_at": PATIENCE if waits else None, "dispatches": 0}
     ended = {"step": ITS_STEP, **UNLEASED, **waiting, **outcome}
     events = (EventKind.STEP, *([event] if event else []))
-    return Change(changing(*MINE, values=ended), events, durable=durable, step=ITS_STEP)
+    entry = {"step": ITS_STEP, **({"detail": NEW_QUEUE} if NEW_QUEUE.key in given else {})}
+    return Change(changing(*MINE, values=ended), events, durable=durable, **entry)
 
 
 #: What a parameter's name begins with, since a column's own may be none: a new value, and seconds from now.
 NEW, IN = "new_", "in_"
+#: Where a step has the request go on: its history tells it.
+NEW_QUEUE = bindparam(f"{NEW}queue", type_=ROW.c.queue.type)
 
 
 def _parameters(outcome: Mapping[str, Any]) -> dict[str, Any]:
@@ -201,7 +207,9 @@ def _assigned(parameter: str) -> tuple[str, ColumnElement[Any]]:
 
 
 def _is_due(*, tells: bool) -> ColumnElement[bool]:
-    """Whether the row's next step is the wanted one. The telling is also what is left of a failed request."""
+    """Whether the row's next step is the wanted one. The telling is also what is left of a failed or cancelled one."""
     due = and_(ROW.c.step == BEFORE, ROW.c.state.in_((*LIVE, State.READY)))
-    untold = and_(ROW.c.state == State.FAILED, ROW.c.step != NOTIFY)
+    # Of a cancel nobody needs to be told, unless the row waits for it.
+    told_of = or_(ROW.c.state == State.FAILED, and_(ROW.c.state == State.CANCELLED, ROW.c.dispatch_at.is_not(None)))
+    untold = and_(told_of, ROW.c.step != NOTIFY)
     return or_(due, untold) if tells else due

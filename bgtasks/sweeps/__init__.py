@@ -12,10 +12,10 @@ from celery import shared_task
 from bgtasks.canvas import LOST
 from bgtasks.claims import Claim
 from bgtasks.queues import ONCE_MORE, QUEUE, QueueTask, priorities
-from bgtasks.sweeps import cleaning, dispatching, recovering
+from bgtasks.sweeps import cleaning, dispatching, noting, recovering, reminding
 
 #: Seconds between two runs of each; a run that could not start by then is dropped.
-SWEEPS = {"dispatch": 10.0, "recover": 10.0, "clean": 600.0}
+SWEEPS = {"dispatch": 10.0, "recover": 10.0, "remind": 60.0, "clean": 600.0}
 
 
 def schedule() -> dict[str, dict[str, Any]]:
@@ -38,6 +38,11 @@ class SweepTask(QueueTask):
         routed = {"queue": QUEUE, "priority": priorities(self.app).sweeps}
         return super().apply_async(*args, **{**routed, **options})
 
+    def on_success(self, *_: Any) -> None:
+        """What runs periodically is known to have run: ``celery bgtasks check`` asks."""
+        if (name := str(self.name).removeprefix("bgtasks.")) in SWEEPS:
+            noting.ran(name)
+
 
 @shared_task(base=SweepTask, name="bgtasks.dispatch", ignore_result=True)
 def dispatch() -> None:
@@ -49,6 +54,12 @@ def dispatch() -> None:
 def recover() -> None:
     """Take over what a dead worker had begun."""
     recovering.recover()
+
+
+@shared_task(base=SweepTask, name="bgtasks.remind", ignore_result=True)
+def remind() -> None:
+    """Have requesters be reminded of files that expire soon."""
+    reminding.remind()
 
 
 @shared_task(base=SweepTask, name="bgtasks.clean", ignore_result=True)
@@ -63,10 +74,12 @@ def on_lost(request: Any, error: BaseException, _: Any) -> None:
     # Called within the worker's main process, which must not talk to the database: a message does the work.
     if recovering.is_lost(error) and request.args:
         claim, overdue = Claim.parse(request.args[0]), recovering.is_overdue(error)
-        recover_lost.apply_async((claim, request.id, overdue), **ONCE_MORE)
+        # Said only where it is so: a worker of an earlier release does not know the word.
+        more = {"killed": True} if recovering.is_killed(error) else {}
+        recover_lost.apply_async((claim, request.id, overdue), kwargs=more, **ONCE_MORE)
 
 
 @shared_task(base=SweepTask, name="bgtasks.recover_lost", ignore_result=True)
-def recover_lost(claim: Any, delivery: str, overdue: bool) -> None:
+def recover_lost(claim: Any, delivery: str, overdue: bool, killed: bool = False) -> None:
     """Take over what one dead child had begun."""
-    recovering.recover_lost(Claim.parse(claim), delivery, overdue=overdue)
+    recovering.recover_lost(Claim.parse(claim), delivery, overdue=overdue, killed=killed)

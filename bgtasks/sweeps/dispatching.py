@@ -6,7 +6,7 @@ import functools
 import logging
 from collections.abc import Callable
 
-from bgtasks import deployment, publishing, queues, registry, results
+from bgtasks import deployment, publishing, queues, registry, results, routes
 from bgtasks.canvas import following
 from bgtasks.claims import Claim
 from bgtasks.deployment import Deployment
@@ -52,12 +52,13 @@ def _sorted(parts: Deployment, lengths: Lengths) -> tuple[list[Waiting], list[Fi
 def _missed(parts: Deployment, lengths: Lengths) -> list[Waiting]:
     """What is not due yet, and whose queue is empty."""
     empty = [name for name in registry.names() if _is_empty(name, lengths)]
-    return finding.missed(empty, parts.settings.patience / SOONER) if empty else []
+    chosen = [queue for queue in finding.chosen_queues() if lengths(queue) == 0]
+    return finding.missed(empty, chosen, parts.settings.patience / SOONER) if empty or chosen else []
 
 
 def _is_empty(file_type: str, lengths: Lengths) -> bool:
     try:
-        return lengths(registry.get(file_type)().get_queue()) == 0
+        return lengths(routes.ask(registry.get(file_type)())) == 0
     except Exception:  # one type's fault must not keep the others waiting
         logger.exception("the queue of the file type %s is not known", file_type)
         return False

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, exists, func, not_, or_, select, type_coerce
+from sqlalchemy import ColumnElement, and_, case, false, func, not_, or_, select, type_coerce
 
 from bgtasks import deployment, registry
-from bgtasks.database import later
-from bgtasks.models import Event, FileRequest, UtcDateTime
+from bgtasks.database import later, steady_later
+from bgtasks.models import Event, FileRequest, UtcDateTime, in_state
 from bgtasks.requests import BY_HAND
 from bgtasks.states import EventKind, State
 
@@ -42,20 +42,32 @@ class Waiting:
 def lapsed() -> list[FileRequest]:
     """The requests whose workers give no sign of life."""
     by_hand = FileRequest.leased_by.startswith(BY_HAND)
-    query = select(FileRequest).where(FileRequest.leased_until <= later(), or_(_is_known(), by_hand))
+    query = select(FileRequest).where(FileRequest.leased_until <= steady_later(), or_(_is_known(), by_hand))
     with deployment.current().database.reading() as session:
         return list(session.scalars(query.order_by(FileRequest.leased_until).limit(LIMIT)))
 
 
 def due() -> list[Waiting]:
     """The requests whose messages should have been taken by now."""
-    return _waiting(FileRequest.dispatch_at <= later())
+    return _waiting(FileRequest.dispatch_at <= steady_later())
 
 
-def missed(file_types: Collection[str], seconds: float) -> list[Waiting]:
-    """Requests of these types that are not due, and have waited for so long for a message that was published."""
-    waits = FileRequest.dispatch_at > later(), not_(_backs_off()), _since() <= later(-seconds)
-    return _waiting(FileRequest.file_type.in_(file_types), *waits)
+def chosen_queues() -> list[str]:
+    """The queues that requests wait in which are not their types' first ones."""
+    queues = select(FileRequest.queue).where(FileRequest.dispatch_at > steady_later(), FileRequest.queue.is_not(None))
+    with deployment.current().database.reading() as session:
+        return [queue for queue in session.scalars(queues.distinct()) if queue]
+
+
+def missed(file_types: Collection[str], queues: Collection[str], seconds: float) -> list[Waiting]:
+    """Requests that are not due, and have waited for so long for a message that was published.
+
+    :param file_types: those whose first queue is looked at.
+    :param queues: others.
+    """
+    first = and_(FileRequest.queue.is_(None), FileRequest.file_type.in_(file_types))
+    waits = FileRequest.dispatch_at > steady_later(), not_(_backs_off()), _since() <= steady_later(-seconds)
+    return _waiting(or_(first, FileRequest.queue.in_(queues)), *waits)
 
 
 def outstanding(but: Collection[str]) -> list[str]:
@@ -63,8 +75,10 @@ def outstanding(but: Collection[str]) -> list[str]:
 
     :param but: ids to leave out.
     """
-    waits = and_(FileRequest.dispatch_at.is_not(None), or_(FileRequest.dispatch_at <= later(), not_(_backs_off())))
-    begins = or_(waits, and_(FileRequest.dispatch_at.is_(None), FileRequest.state == State.PENDING))
+    waits = and_(
+        FileRequest.dispatch_at.is_not(None), or_(FileRequest.dispatch_at <= steady_later(), not_(_backs_off()))
+    )
+    begins = or_(waits, and_(FileRequest.dispatch_at.is_(None), in_state(State.PENDING)))
     query = select(FileRequest.id).where(_is_known(), FileRequest.leased_by.is_(None), begins)
     query = query.where(FileRequest.id.not_in(but)).order_by(FileRequest.requested_at, FileRequest.id)
     with deployment.current().database.reading() as session:
@@ -93,9 +107,10 @@ def _since() -> ColumnElement[Any]:
 
 def _backs_off() -> ColumnElement[bool]:
     handed_back, dispatched = (
-        exists().where(*_IN_HAND, Event.kind == kind) for kind in (EventKind.HANDED_BACK, EventKind.DISPATCHED)
+        func.max(case((Event.kind == kind, 1), else_=0)) for kind in (EventKind.HANDED_BACK, EventKind.DISPATCHED)
     )
-    return and_(handed_back, not_(dispatched))
+    # Looked up for each row: PostgreSQL may answer several questions of what EXISTS by reading the whole history.
+    return func.coalesce(select(handed_back > dispatched).where(*_IN_HAND).scalar_subquery(), false())
 
 
 _IN_HAND = (Event.request_id == FileRequest.id, Event.fence == FileRequest.fence)

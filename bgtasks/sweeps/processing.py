@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from bgtasks import deployment, registry
 from bgtasks.errors import RequestFailed
 from bgtasks.pacing import Pace
-from bgtasks.sweeps import finding, recovering
+from bgtasks.sweeps import finding, recovering, reminding
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +37,7 @@ def _outstanding() -> Iterator[str]:
     parts, seen = deployment.current(), set[str]()
     for row in finding.lapsed():
         recovering.take_over(parts, row)
+    reminding.due()
     while batch := finding.outstanding(but=seen):
         seen.update(batch)
         yield from batch

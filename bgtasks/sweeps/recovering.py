@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 
 from celery.exceptions import TimeLimitExceeded, WorkerLostError
 
@@ -14,6 +15,9 @@ from bgtasks.errors import ClaimLost, RequestFailed, TimeLimitPassed
 from bgtasks.models import FileRequest
 from bgtasks.states import ENDED
 from bgtasks.sweeps import finding
+
+#: What billiard says of a child that was ended by SIGKILL, whose number is the same everywhere.
+KILLED = re.compile(r"\bsignal 9\b")
 
 logger = logging.getLogger(__name__)
 
@@ -36,12 +40,18 @@ def is_overdue(error: BaseException) -> bool:
     return isinstance(error, TimeLimitExceeded)
 
 
-def recover_lost(claim: Claim, delivery: str, *, overdue: bool) -> None:
+def is_killed(error: BaseException) -> bool:
+    """Whether it was killed as the kernel does where memory has run out. (Nobody is told why it was.)"""
+    return isinstance(error, WorkerLostError) and KILLED.search(str(error)) is not None
+
+
+def recover_lost(claim: Claim, delivery: str, *, overdue: bool, killed: bool = False) -> None:
     """The same at once, for a step whose child is known to have died.
 
     :param claim: what the step was handed.
     :param delivery: the id of the task that has died, as ``leased_by`` has it.
     :param overdue: whether it was killed at its time limit.
+    :param killed: whether it was killed otherwise: for its memory, in all likelihood.
     """
     parts = deployment.current()
     seen = parts.requests.get(claim.request_id)
@@ -50,7 +60,9 @@ def recover_lost(claim: Claim, delivery: str, *, overdue: bool) -> None:
     if delivery in (seen.leased_by or "").split():
         if overdue:
             _fail_overdue(parts, seen)
-        elif (taken := take_over(parts, seen, seen.leased_by)) is not None:
+            return
+        heavy = publishing.heavy_queue_of(seen) if killed else None
+        if (taken := take_over(parts, seen, seen.leased_by, heavy)) is not None:
             _publish(taken)
     elif seen.fence in (claim.fence, claim.fence + 1):
         _go_on(parts, seen)
@@ -64,12 +76,15 @@ def _go_on(parts: Deployment, seen: FileRequest) -> None:
         publishing.attempt(waiting)
 
 
-def take_over(parts: Deployment, seen: FileRequest, lost: str | None = None) -> FileRequest | None:
+def take_over(
+    parts: Deployment, seen: FileRequest, lost: str | None = None, queue: str | None = None
+) -> FileRequest | None:
     """The row, free for another worker or failed at last; None: somebody is at work on it after all.
 
     :param lost: the owner that is known to be dead.
+    :param queue: where it shall go on, because of its memory.
     """
-    taken = parts.requests.recover(seen, lost)
+    taken = parts.requests.recover(seen, lost, queue)
     if taken is not None:
         logger.warning("%r is taken over from a worker that gives no sign of life", Claim.of(taken))
         results.announce_if_ended(parts.app, seen, taken)

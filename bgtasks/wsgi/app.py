@@ -11,7 +11,7 @@ from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Request, Response
 
 from bgtasks import locales, pages
-from bgtasks.wsgi import status_views, views
+from bgtasks.wsgi import metrics_view, status_views, views
 from bgtasks.wsgi.problems import problem
 
 #: A form of ours has a token and little else. Bytes; more is refused unread (413).
@@ -23,6 +23,7 @@ ROUTES = (
     Rule("/requests/<token>", endpoint=status_views.status, methods=["GET"]),
     Rule("/requests/<token>/cancel", endpoint=status_views.cancel, methods=["POST"]),
     Rule("/requests/<token>/delete", endpoint=status_views.delete, methods=["POST"]),
+    Rule("/metrics", endpoint=metrics_view.show, methods=["GET"]),
 )
 
 logger = logging.getLogger(__name__)

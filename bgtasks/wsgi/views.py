@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+from http import HTTPStatus
 from typing import Any
 
 from werkzeug.wrappers import Request, Response
 
-from bgtasks import database, deployment, identity, links, serving, toolbox
+from bgtasks import database, deployment, identity, links, serving, tallies, toolbox, watching
 from bgtasks.claims import Claim
 from bgtasks.errors import (
     BadToken,
@@ -106,17 +107,20 @@ def serve_file(
     visitor = identity.requester(http_request.environ)
 
     def count() -> None:
+        tallies.downloaded(file_request.file_type, ranged=made.status_code == HTTPStatus.PARTIAL_CONTENT)
         try:
             deployment.current().requests.downloaded(file_request.id, visitor, http_request.remote_addr)
         except database.UNREACHABLE:  # the visitor has the file: a count must not break it off
             logger.warning("%r: a download could not be counted", Claim.of(file_request))
 
-    try:
-        return serving.response(file_request, FileIsGone(), toolbox.DEFAULT_CONTENT_TYPE, count, http_request)
-    except RangeNotSatisfiable as error:
-        raise PartIsNotThere(error.size) from None
-    except PreconditionFailed:
-        raise FileIsAnother from None
+    with watching.downloading(file_request):
+        try:
+            made = serving.response(file_request, FileIsGone(), toolbox.DEFAULT_CONTENT_TYPE, count, http_request)
+        except RangeNotSatisfiable as error:
+            raise PartIsNotThere(error.size) from None
+        except PreconditionFailed:
+            raise FileIsAnother from None
+    return made
 
 
 def verify(http_request: Request, file_request: FileRequest) -> None:

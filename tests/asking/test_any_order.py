@@ -115,7 +115,7 @@ class Asking(RuleBasedStateMachine):
         if one := self._pick(which, "ready"):
             one.row, one.answers = set_row(self.parts, one.row, expires_at=later(-1)), False
             if how:
-                assert self.parts.requests.expire(one.row, 0) is not None
+                assert self.parts.requests.expire([one.row], 0) != []
                 one.row = now(self.parts, one.row)
 
     def _revoke(self, which: int, how: int) -> None:

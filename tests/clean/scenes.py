@@ -20,9 +20,9 @@ from tests.support.handmade import finished, in_seconds
 LONG_AGO = -366 * 86_400.0
 
 
-def run(leeway: float = LEEWAY, **bounds: Any) -> Cleaned:
+def run(leeway: float = LEEWAY, *, all_orphans: bool = False, **bounds: Any) -> Cleaned:
     """One run of the sweep."""
-    return cleaning.clean(Pace(**bounds), leeway)
+    return cleaning.clean(Pace(**bounds), leeway, all_orphans=all_orphans)
 
 
 def put(parts: Deployment, key: str, contents: bytes = b"123") -> str:

@@ -14,7 +14,7 @@ import pytest
 import celeryconfig
 from bgtasks.deployment import Deployment
 from bgtasks.states import State
-from bgtasks.sweeps.cleaning import LEEWAY
+from bgtasks.sweeps.cleaning import FEW, LEEWAY
 from tests.clean.scenes import LONG_AGO, failed, finished, in_seconds, keys, now, orphan, overdue, path, set_row
 from tests.conftest import KEY
 from tests.record.moves import wait_for
@@ -124,9 +124,20 @@ def test_what_cannot_be_cleaned_is_said(parts: Deployment, clean: Clean) -> None
     (in_the_way / "file").mkdir(parents=True)
     code, output, errors = said(clean())
     assert (code, "could not be cleaned: 1" in output) == (1, True)
-    assert f"<numbers {row.id[:8]} #1> can't be cleaned: " in errors
+    assert f"<numbers {row.id[:8]} #2> can't be cleaned: " in errors
     assert "Traceback" not in errors
     assert now(parts, other).object_key is None
+
+
+@sqlite_only
+def test_a_store_of_another_table_is_said(parts: Deployment, clean: Clean) -> None:
+    """And what to do where it is this one's after all."""
+    for _ in range(FEW + 1):
+        orphan(parts)
+    code, output, errors = said(clean())
+    assert (code, f"orphans spared: {FEW + 1}" in output, "clean --all-orphans" in errors) == (1, True, True)
+    code, output, _ = said(clean("--all-orphans"))
+    assert (code, f"orphans removed: {FEW + 1}" in output, keys(parts)) == (0, True, set())
 
 
 def test_a_database_that_is_away_is_said(clean: Clean, tmp_path: Path, database_url: str) -> None:

@@ -109,7 +109,7 @@ def test_a_link_that_is_made_meanwhile_wins(parts: Deployment) -> None:
     """A row that was seen as expired, and lasts for longer now, is not withdrawn."""
     row = overdue(parts)
     toolbox.create_token(row)
-    assert parts.requests.expire(row, LEEWAY) is None
+    assert parts.requests.expire([row], LEEWAY) == []
     assert now(parts, row).state == State.READY
 
 
@@ -150,7 +150,7 @@ def test_a_retry_beside_the_sweep_keeps_its_own_object(parts: Deployment) -> Non
     put(parts, held.object_key)
     row = end(parts, held)
     parts.store.delete(str(seen.object_key))
-    assert parts.requests.drop_object(seen) is None
+    assert parts.requests.drop_objects([seen]) == []
     assert now(parts, row).object_key == held.object_key
     assert keys(parts) == {held.object_key}
 

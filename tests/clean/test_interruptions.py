@@ -19,7 +19,7 @@ from bgtasks.deployment import Deployment
 from bgtasks.errors import ImproperlyConfigured
 from bgtasks.models import FileRequest
 from bgtasks.states import State
-from bgtasks.stores import Store
+from bgtasks.stores.folders import Folder
 from bgtasks.sweeps import cleaning
 from bgtasks.sweeps.cleaning import Cleaned
 from tests.clean.scenes import (
@@ -117,12 +117,14 @@ def killed(owner: Any, name: str, nth: int, after: bool) -> Iterator[None]:
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("nth", [1, 2])
-@pytest.mark.parametrize("point", ["expire", "drop_object", "forget", "orphans", "delete"])
+@pytest.mark.parametrize("point", ["expire", "drop_objects", "forget", "orphans", "delete"])
 def test_a_killed_run_is_finished_by_the_next(scene: Scene, point: str, nth: int, after: bool) -> None:
     """Whichever transaction or removal was its last."""
     owner = scene.parts.store if point == "delete" else scene.parts.requests
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(cleaning, "BATCH", 3)
+        patched.setattr(cleaning, "MOST_ROWS", 1)
+        patched.setattr(cleaning, "ROWS", 1)
         with killed(owner, point, nth, after):
             run()
     scene.assert_sound()
@@ -280,14 +282,14 @@ def test_a_folder_that_goes_while_the_sweep_walks_is_no_fault(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Another run was there first."""
-    files = Store._files
+    files = Folder._files
 
-    def late(self: Store, folder: str) -> list[str]:
+    def late(self: Folder, folder: str) -> list[str]:
         gone = path(scene.parts, str(uuid.uuid4()))
         assert files(self, gone.name) == []
         return files(self, folder)
 
-    monkeypatch.setattr(Store, "_files", late)
+    monkeypatch.setattr(Folder, "_files", late)
     assert run().away is None
     assert caplog.text == ""
 

@@ -11,7 +11,7 @@ import pytest
 
 from bgtasks import stores
 from bgtasks.errors import TransientError
-from bgtasks.stores import Store
+from bgtasks.stores import Store, folders
 
 IDS = sorted(str(uuid.uuid4()) for _ in range(25))
 KEYS = [f"{id}/{fence}" for id in IDS for fence in (1, 3)]
@@ -20,7 +20,7 @@ KEYS = [f"{id}/{fence}" for id in IDS for fence in (1, 3)]
 @pytest.fixture(params=["folder", "bucket"])
 def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     """A folder and a bucket, each with so many objects that they take several pages."""
-    monkeypatch.setattr(stores, "WALK_PAGE", 4)
+    monkeypatch.setattr(folders, "WALK_PAGE", 4)
     monkeypatch.setattr(stores, "LIST_PAGE", 4)
     made = Store("files" if request.param == "folder" else "memory:///", tmp_path)
     for key in reversed(KEYS):
@@ -127,7 +127,8 @@ def test_a_walk_over_many_folders_needs_little_memory(tmp_path: Path) -> None:
 import sys, tracemalloc
 from pathlib import Path
 from bgtasks import stores
-stores.WALK_PAGE = 500
+from bgtasks.stores import folders
+folders.WALK_PAGE = 500
 store = stores.Store("files", Path(sys.argv[1]))
 for number in range(10_000):
     Path(sys.argv[1], "files", f"{number:08}-0000-0000-0000-000000000000").mkdir()

@@ -17,6 +17,7 @@ from bgtasks.models import FileRequest
 from bgtasks.object_keys import ObjectKey
 from bgtasks.states import State
 from bgtasks.stores import WRITE_BUFFER
+from bgtasks.sweeps.cleaning import FEW
 from tests.clean.scenes import (
     added,
     cancelled,
@@ -318,3 +319,36 @@ def test_a_cancelled_writer_leaves_nothing(parts: Deployment) -> None:
     stage(parts, f"{row.id}/{row.fence - 2}")
     run()
     assert keys(parts) == set()
+
+
+# -- the wrong table ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("known", [0, 3])
+@pytest.mark.parametrize("items", [None, 10_000])
+def test_a_store_of_another_table_is_left_alone(
+    parts: Deployment, caplog: pytest.LogCaptureFixture, known: int, items: int | None
+) -> None:
+    """A URL that is wrong or an older copy of the database must not cost everybody's files, also if it is in use."""
+    stored = {orphan(parts) for _ in range(FEW + 5)} | {str(finished().object_key) for _ in range(known)}
+    done = run(items=items)
+    assert (done.orphans, done.spared, keys(parts)) == (0, FEW + 5, stored)
+    assert "is it the database of these files" in caplog.text
+    assert run(all_orphans=True).orphans == FEW + 5
+    assert len(keys(parts)) == known
+
+
+def test_many_orphans_among_more_files_go(parts: Deployment) -> None:
+    """Such as those of somebody who was forgotten while the store was away."""
+    for _ in range(FEW + 5):
+        orphan(parts)
+        finished()
+    assert run().orphans == FEW + 5
+
+
+def test_a_store_is_judged_by_all_that_a_run_has_seen(parts: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not by each small batch."""
+    monkeypatch.setattr("bgtasks.sweeps.cleaning.BATCH", 4)
+    for _ in range(FEW + 20):
+        orphan(parts)
+    assert run().orphans <= FEW

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from bgtasks import pacing
-from bgtasks.pacing import Pace
+from bgtasks.pacing import Pace, Stride
 
 
 class Watch:
@@ -89,3 +89,21 @@ def test_it_stops_when_the_process_is_told_to(watch: Watch, monkeypatch: pytest.
     assert list(Pace(sleep=9).each("abcdef")) == ["a", "b", "c"]
     assert watch.now - 1020 <= 2 * pacing.NAP
     assert max(watch.naps) <= pacing.NAP
+
+
+def test_a_batch_is_as_large_as_the_time_allows(watch: Watch) -> None:
+    """Half as large after one that was slow, and larger again after some that were quick; never more than allowed."""
+    stride, sizes = Stride(20, 50, 0.02), []
+    for seconds in (0.1, 0.1, 0.015, 0.001, 0.001, *[0.001] * 9, *[9.0] * 8):
+        with stride.taken():
+            watch.sleep(seconds)
+        sizes.append(stride.size)
+    assert sizes[:5] == [10, 5, 5, 7, 9]
+    assert (max(sizes), sizes[-1]) == (50, 1)
+
+
+def test_what_is_done_together_is_done_one_by_one_where_there_are_pauses(watch: Watch) -> None:
+    """And never more than may be counted; whoever asks for pauses wants little done at once."""
+    assert [len(batch) for batch in Pace().together(range(7), Stride(3, 3, 1.0))] == [3, 3, 1]
+    assert [len(batch) for batch in Pace(sleep=1).together(range(3), Stride(3, 3, 1.0))] == [1, 1, 1]
+    assert [len(batch) for batch in Pace(items=2).together(range(7), Stride(3, 3, 1.0))] == [2, 2, 2, 1]

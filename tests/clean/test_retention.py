@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from bgtasks import toolbox
+from bgtasks import FileType, registry, toolbox
 from bgtasks.deployment import Deployment
 from bgtasks.models import Event, Notification
 from bgtasks.states import State
@@ -114,7 +114,7 @@ def test_a_retry_beside_the_sweep_wins(parts: Deployment) -> None:
     """A row that was seen as over, and goes on again, is not removed; one that has failed once more is."""
     row = ended(parts, State.FAILED, LONG_AGO)
     assert toolbox.retry(now(parts, row))
-    assert parts.requests.forget(row) is None
+    assert parts.requests.forget([row], RETENTION) == 0
     assert told(parts, row)[-1] == "retried"
 
 
@@ -123,3 +123,54 @@ def test_a_file_may_expire_and_go_in_one_run(parts: Deployment) -> None:
     row = overdue(parts, since=-LONG_AGO)
     done = run()
     assert (done.expired, done.rows, parts.requests.get(row.id)) == (1, 1, None)
+
+
+class _Kept(FileType):
+    """A type whose rows are kept for as long as a test says."""
+
+    file_type = "kept"
+
+    def get_items(self, criteria: Any) -> Any:
+        return []
+
+
+@pytest.mark.parametrize(
+    ("state", "retention", "goes"),
+    [
+        (State.EXPIRED, None, False),
+        (State.FAILED, 2 * RETENTION + 60, False),
+        (State.CANCELLED, RETENTION + 60, True),
+        (State.EXPIRED, 60.0, True),
+        (State.FAILED, "default", True),
+    ],
+)
+def test_a_type_says_how_long_its_rows_are_kept(
+    parts: Deployment, monkeypatch: pytest.MonkeyPatch, state: State, retention: Any, goes: bool
+) -> None:
+    """For longer, for less long, or for ever; the setting holds for all others, and for types that nobody knows."""
+    registry.register(_Kept)
+    monkeypatch.setattr(_Kept, "retention", retention)
+    fresh, kept, unknown = (ended(parts, state, 0) for _ in range(3))
+    column = "expires_at" if state == State.EXPIRED else "finished_at"
+    for row, name in ((kept, "kept"), (unknown, "unknown")):
+        set_row(parts, row, file_type=name, **{column: in_seconds(-2 * RETENTION)})
+    set_row(parts, fresh, **{column: in_seconds(60 - RETENTION)})
+    assert run().rows == 1 + goes
+    assert (parts.requests.get(kept.id) is None) is goes
+    assert parts.requests.get(unknown.id) is None
+    assert now(parts, fresh).state == state
+
+
+def test_a_type_whose_retention_is_not_known_keeps_its_rows(
+    parts: Deployment, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What raises there costs a line in the log, and nobody else's rows stay."""
+    registry.register(_Kept)
+    monkeypatch.setattr(_Kept, "get_retention", lambda _: 1 / 0)
+    kept, other = (ended(parts, State.FAILED, 0) for _ in range(2))
+    set_row(parts, kept, file_type="kept", finished_at=in_seconds(LONG_AGO))
+    set_row(parts, other, finished_at=in_seconds(LONG_AGO))
+    done = run()
+    assert (done.rows, done.faults, parts.requests.get(other.id)) == (1, 0, None)
+    assert now(parts, kept).state == State.FAILED
+    assert "how long the rows of kept are kept is not known" in caplog.text

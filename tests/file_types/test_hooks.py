@@ -13,7 +13,7 @@ from sqlalchemy import Column, Integer, MetaData, Table, create_engine, insert, 
 from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request, Response
 
-from bgtasks import FileType, canvas, registry, toolbox
+from bgtasks import FileType, canvas, publishing, registry, toolbox
 from bgtasks.declarations import Declarations
 from bgtasks.deployment import Deployment
 from bgtasks.errors import InvalidCriteria, RequestFailed, TooManyActive
@@ -22,6 +22,7 @@ from bgtasks.models import FileRequest
 from bgtasks.notifiers import Message
 from bgtasks.stack import Mailbox
 from bgtasks.states import EventKind
+from bgtasks.telling import Telling
 from bgtasks.tokens import Signer
 from tests.conftest import KEY
 from tests.support.file_types import Numbers
@@ -240,8 +241,8 @@ def test_the_source_is_asked(parts: Deployment, mailbox: Mailbox, tmp_path: Any)
 
 @pytest.mark.parametrize("as_twin", [True, False])
 def test_queue_options_and_deadline_are_asked(parts: Deployment, as_twin: bool) -> None:
-    """They go onto every link of the chain, and to the step's deadline."""
-    values = {"queue": "slow", "celery_kwargs": {"priority": 7}, "time_limit": 12.5}
+    """They go onto every link of the chain, and to the step's deadline; the heavy queue is for what needs memory."""
+    values = {"queue": "slow", "heavy_queue": "slower", "celery_kwargs": {"priority": 7}, "time_limit": 12.5}
     attributes = (
         {f"get_{name}": lambda self, value=value: value for name, value in values.items()} if as_twin else values
     )
@@ -251,6 +252,7 @@ def test_queue_options_and_deadline_are_asked(parts: Deployment, as_twin: bool) 
     assert [link.task for link in links] == [canvas.task_name(step) for step in canvas.STEPS]
     assert {(link.options["queue"], link.options["priority"]) for link in links} == {("slow", 7)}
     assert cls().get_time_limit() == 12.5
+    assert publishing.heavy_queue_of(asked) == "slower"
 
 
 # -- within a web request ----------------------------------------------------------------------------
@@ -443,11 +445,17 @@ def test_every_twin_is_tried_here(parts: Deployment) -> None:
         "get_max_criteria_size",
         "get_coalesce",
         "get_tell_failures",
+        "get_tell_cancels",  # and these three in tests/telling
+        "get_tell_expiry",
+        "get_email_attach_up_to",
         "get_source_url",
         "get_queue",
+        "get_heavy_queue",
+        "get_store_url",  # tests/stores
+        "get_retention",  # tests/clean
         "get_celery_kwargs",
         "get_time_limit",
     }
     tried |= {"get_content_as_attachment"}
-    twins = {name for name in vars(Declarations) if name.startswith(("get_", "is_"))}
+    twins = {name for name in (*vars(Declarations), *vars(Telling)) if name.startswith(("get_", "is_"))}
     assert twins <= tried

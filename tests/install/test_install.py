@@ -83,7 +83,7 @@ def test_an_application_with_everything_of_its_own(shop: Stack, mailbox: Mailbox
     assert seen["status"] == 200
     assert seen["text"] == "id,amount\r\n1,12.00\r\n"
     assert seen["types"] == ["orders"]
-    assert seen["beat"] == ["bgtasks-clean", "bgtasks-dispatch", "bgtasks-recover", "stocktaking"]
+    assert seen["beat"] == ["bgtasks-clean", "bgtasks-dispatch", "bgtasks-recover", "bgtasks-remind", "stocktaking"]
     assert seen["own"] == "all there"
 
     with _download(shop, seen["path"], "ada@example.com") as answer:
@@ -117,7 +117,13 @@ def test_install_adds_and_takes_nothing_away(configured_first: bool) -> None:
     bgtasks.install(app, file_types=["own.exports"])
     assert app.conf.imports == ("own.more", "bgtasks.entry", "bgtasks.steps", "bgtasks.sweeps", "own.exports")
     assert app.conf.include == ["own.tasks"]
-    assert set(app.conf.beat_schedule) == {"own", "bgtasks-clean", "bgtasks-dispatch", "bgtasks-recover"}
+    assert set(app.conf.beat_schedule) == {
+        "own",
+        "bgtasks-clean",
+        "bgtasks-dispatch",
+        "bgtasks-recover",
+        "bgtasks-remind",
+    }
 
 
 def test_an_entry_of_the_applications_own_wins() -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alembic import command
 from alembic.autogenerate import compare_metadata, produce_migrations
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
@@ -172,8 +171,7 @@ def _revision(database: Database) -> str | None:
 
 
 def _downgrade(database: Database) -> None:
-    with database.engine.connect().execution_options(**{WRITES: True}) as connection, connection.begin():
-        command.downgrade(migrations._config(connection), "-1")
+    migrations.downgrade(database, "-1")
 
 
 def test_many_upgrades_at_once_make_the_tables_once(empty: Database) -> None:
@@ -193,6 +191,29 @@ def test_an_upgrade_that_fails_leaves_nothing(empty: Database) -> None:
     _execute(empty, "DROP TABLE bgtasks_notifications")
     migrations.upgrade(empty)
     assert tables(empty) == OURS
+
+
+@pytest.mark.parametrize("empty", ["postgresql"], indirect=True)
+def test_indexes_of_an_interrupted_upgrade(empty: Database, insert: Callable[..., None]) -> None:
+    """What is half made is made anew; what is whole stays, since the one that it replaces may be gone already."""
+    migrations.upgrade(empty)
+    _execute(empty, f"UPDATE {migrations.VERSION_TABLE} SET version_num = '0004'")
+    invalid = "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ix_bgtasks_file_requests_leased'::regclass"
+    _execute(empty, invalid)
+    before = _indexes(empty)
+    insert(coalesce_key="'c'")
+    migrations.upgrade(empty)
+    after = _indexes(empty)
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {"ix_bgtasks_file_requests_leased"}
+    assert all(is_valid for _, is_valid in after.values())
+
+
+def _indexes(database: Database) -> dict[str, tuple[int, bool]]:
+    query = """SELECT indexrelid::regclass::text, indexrelid::int, indisvalid FROM pg_index
+        WHERE indrelid = 'bgtasks_file_requests'::regclass"""
+    with database.engine.connect() as connection:
+        return {name: (number, is_valid) for name, number, is_valid in connection.execute(text(query))}
 
 
 def test_an_applications_own_tables_and_versions_are_left_alone(empty: Database) -> None:

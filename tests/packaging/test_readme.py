@@ -19,7 +19,8 @@ PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 def test_every_setting_is_in_the_table_with_its_default() -> None:
     """In the table as in the code, none missing and none invented."""
-    rows = dict(re.findall(r"^\| `(bgtasks_\w+)` \| (.*?) \|", README, re.MULTILINE))
+    settings = README.split("\n## Settings\n")[1].split("\n## ")[0]
+    rows = dict(re.findall(r"^\| `(bgtasks_\w+)` \| (.*?) \|", settings, re.MULTILINE))
     assert set(rows) == {PREFIX + name for name in KNOWN}
     for name in KNOWN:
         default = Settings.model_fields[name].default

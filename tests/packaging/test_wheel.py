@@ -44,6 +44,7 @@ def test_its_only_top_level_is_bgtasks(wheel: Path) -> None:
         "locale/de/LC_MESSAGES/bgtasks.po",
         "locale/bgtasks.pot",
         "dev/templates/site_home.html",
+        "scaffold/templates/celeryconfig.py.txt",
     ):
         assert f"bgtasks/{needed}" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
@@ -75,6 +76,13 @@ def test_it_works_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
     celery = tmp_path / "venv" / "bin" / "celery"
     helped = run(celery, "bgtasks", "--help", cwd=tmp_path)
     assert "migrate" in helped.stdout, helped.stderr
+    begun = run(celery, "bgtasks", "init", "exports", cwd=tmp_path)
+    assert (begun.returncode, begun.stderr) == (0, "")
+    for command, said in (("migrate",), "sqlite:///"), (("check", "--only", "file_types"), "sample"):
+        done = run(celery, "bgtasks", *command, cwd=tmp_path / "exports")
+        assert (done.returncode, said in done.stdout, done.stderr) == (0, True, "")
+    lost = run(celery, "bgtasks", "check", cwd=tmp_path)
+    assert (lost.returncode, "celery bgtasks init" in lost.stdout, lost.stderr) == (1, True, "")
     demo = run(celery, "bgtasks", "demo", cwd=tmp_path)
     assert demo.returncode != 0
     assert "pip install 'celery-bgtasks[dev]'" in demo.stderr

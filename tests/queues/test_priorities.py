@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 from celery import Celery
 from celery.beat import Scheduler
 
-from bgtasks import queues, request_file, sweeps
+from bgtasks import floods, queues, request_file, sweeps
 from bgtasks.stack import wait_for
 from tests.support.brokers import on_every_broker
 
 
-def taken(app: Celery, name: str) -> list[str]:
-    """The tasks in a queue, in the order in which the broker gives them out."""
+def taken(app: Celery, name: str, header: str = "task") -> list[str]:
+    """The tasks in a queue, by a header, in the order in which the broker gives them out."""
     with app.connection_for_read() as connection:
         channel = connection.channel()
-        return [message.headers["task"] for message in iter(lambda: channel.basic_get(name, no_ack=True), None)]
+        return [message.headers[header] for message in iter(lambda: channel.basic_get(name, no_ack=True), None)]
 
 
 def scheduled(app: Celery) -> None:
@@ -42,6 +43,21 @@ def test_sweeps_go_before_whatever_waits_in_their_queue(app: Celery) -> None:
         "bgtasks.recover",
         *["bgtasks.request_file"] * 3,
     ]
+
+
+@on_every_broker
+def test_a_flood_waits_behind_what_comes_by_itself(app: Celery) -> None:
+    """All of them are in one queue, where the others would otherwise wait until all of the flood is stored."""
+    began = time.monotonic()
+    for _ in range(3 * floods.AT_ONCE):
+        request_file.apply_async(kwargs={"file_type": "flood"}, argsrepr="flood")
+    allowed = floods.AT_ONCE + floods.PER_SECOND * (time.monotonic() - began)
+    request_file.apply_async(("other",), argsrepr="other")
+    count = 3 * floods.AT_ONCE + 1
+    wait_for(lambda: queues.length(app, queues.QUEUE) == count, "the messages are not there", 10)
+    order = taken(app, queues.QUEUE, "argsrepr")
+    assert len(order) == count
+    assert order.index("other") <= allowed
 
 
 @on_every_broker

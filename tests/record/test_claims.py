@@ -107,7 +107,8 @@ def test_an_ended_request_has_no_steps(parts: Deployment, state: State) -> None:
     """What is over is over, whichever message still comes."""
     row = advanced(parts, "tokenize")
     with parts.database.writing() as session:
-        session.get_one(FileRequest, row.id).state = state
+        seen = session.get_one(FileRequest, row.id)
+        seen.state, seen.dispatch_at = state, None
     with pytest.raises(ClaimLost):
         claim(parts, row)
 

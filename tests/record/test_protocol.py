@@ -17,7 +17,7 @@ from hypothesis.stateful import (
 )
 
 from bgtasks import notifiers
-from bgtasks.canvas import following
+from bgtasks.canvas import TELL_EXPIRY, before, following
 from bgtasks.claims import Claim, Held
 from bgtasks.database import later
 from bgtasks.deployment import Deployment
@@ -26,11 +26,13 @@ from bgtasks.models import FileRequest
 from bgtasks.notifiers import Message
 from bgtasks.object_keys import ObjectKey
 from bgtasks.pacing import Pace
-from bgtasks.states import LIVE, State
+from bgtasks.requests.reminding import Reminder
+from bgtasks.states import LIVE, EventKind, State
 from bgtasks.sweeps import cleaning
 from tests.record.moves import ask, now, set_row
 
 STEPS = ("write_bytes", "attach", "notify")
+TELLING = ("notify", TELL_EXPIRY)
 MOST = 3  # workers at once
 WORKERS = strategies.integers(0, MOST - 1)
 RARELY = strategies.sampled_from([False, False, False, False, True])
@@ -83,7 +85,7 @@ class Protocol(RuleBasedStateMachine):
 
     def _publish(self, row: FileRequest) -> None:
         for step in following(STEPS, row)[:1]:
-            self.messages.append((step, ("", *STEPS)[STEPS.index(step)], Claim.of(row)))
+            self.messages.append((step, str(before(STEPS, step)), Claim.of(row)))
 
     def _row(self) -> FileRequest:
         return now(self.parts, self.seen)
@@ -181,20 +183,21 @@ class Protocol(RuleBasedStateMachine):
         if held.step == "attach":
             return self.requests.publish(held, {}, 60, waits=True)
         outcome = {"object_key": held.object_key} if held.step == "write_bytes" else {}
-        return self.requests.finish(held, outcome, waits=held.step != "notify")
+        return self.requests.finish(held, outcome, waits=held.step not in TELLING)
 
-    @precondition(lambda self: any(held.step == "notify" for held in self.working))
+    @precondition(lambda self: any(held.step in TELLING for held in self.working))
     @rule(who=WORKERS, killed=RARELY)
     def tell(self, who: int, killed: bool) -> None:
         """The requester is told, however late or often; or the teller is killed once the mail server has the mail."""
-        tellers = [held for held in self.working if held.step == "notify"]
+        tellers = [held for held in self.working if held.step in TELLING]
         held = tellers[who % len(tellers)]
-        event, self.post.kills = str(held.file_request.state), killed
+        event = "expiring" if held.step == TELL_EXPIRY else str(held.file_request.state)
+        self.post.kills = killed
         try:
             if event == State.READY:
                 self.requests.prolong(held, 60)
             message = Message(subject=event, text="", html=None, sender="")
-            notifiers.tell(held.file_request, event, [self.post], ["ada@example.com"], lambda: message)
+            notifiers.tell(held.file_request, event, [self.post], ["ada@example.com"], lambda _: message)
         except ClaimLost:
             assert not self._is_current(held)
         except Killed:
@@ -263,13 +266,13 @@ class Protocol(RuleBasedStateMachine):
         """The file's time is over: a sweep withdraws it, and is mostly killed before it removes it, or its name."""
         before = self._row()
         at_rest = before.leased_by is None and before.dispatch_at is None
-        expired = self.requests.expire(set_row(self.parts, before, expires_at=later(-1)), 0)
-        assert (expired is not None) is at_rest
-        if expired is None:
+        expired = self.requests.expire([set_row(self.parts, before, expires_at=later(-1))], 0)
+        assert (expired != []) is at_rest
+        if not expired:
             set_row(self.parts, before, expires_at=later(60))
         elif removes or names:
-            self.parts.store.delete(str(expired.object_key))
-            assert not names or self.requests.drop_object(expired) is not None
+            self.parts.store.delete(str(expired[0].object_key))
+            assert not names or self.requests.drop_objects(expired) != []
 
     @rule()
     def list_objects(self) -> None:
@@ -302,12 +305,30 @@ class Protocol(RuleBasedStateMachine):
         found = map(ObjectKey.parse, self.parts.store.keys())
         return [key for key in found if key is not None and key.request_id == self.seen.id]
 
-    @rule(really=RARELY)
-    def cancel(self, really: bool) -> None:
-        """Its requester gives it up; seldom, since little can come after it."""
+    @rule(really=RARELY, waits=strategies.booleans())
+    def cancel(self, really: bool, waits: bool) -> None:
+        """Somebody gives it up; seldom, since little can come after it. It may be that its requester is to be told."""
         if really:
             expected = self._row().state in LIVE
-            assert (self.requests.cancel(self.seen.id) is not None) is expected
+            cancelled = self.requests.cancel(self.seen.id, waits=waits)
+            assert (cancelled is not None) is expected
+            if cancelled is not None:
+                self._publish(cancelled)
+
+    @precondition(lambda self: self.seen.state == State.READY)
+    @rule()
+    def remind(self) -> None:
+        """The file expires soon, and nobody has downloaded it; two sweeps see it at once, and one of them wakes."""
+        before = set_row(self.parts, self._row(), token_id="granted", notified_at=later())
+        reminder, kinds = Reminder(3600, "notify"), [entry.kind for entry in self.requests.history(before.id)]
+        at_rest = before.leased_by is None and before.dispatch_at is None
+        expected = at_rest and before.step == "notify" and EventKind.EXPIRING not in kinds
+        assert (before.id in [row.id for row in self.requests.unseen({"numbers": reminder}, 100)]) is expected
+        waiting = self.requests.remind(before, reminder)
+        assert (waiting is not None) is expected
+        assert self.requests.remind(before, reminder) is None
+        if waiting is not None:
+            self._publish(waiting)
 
     @precondition(lambda self: self.seen.state == State.FAILED)
     @rule()

@@ -172,6 +172,14 @@ class Faulty(FileType):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+class Talkative(GatedItems):
+    """It tells of a cancel, and reminds of a file long before that expires."""
+
+    file_type = "talkative"
+    tell_cancels = True
+    tell_expiry = 80_000.0
+
+
 class DeadlyNotifier:
     """Telling is the death of whoever tries."""
 
@@ -188,7 +196,19 @@ class Untellable(Faulty):
     notifiers = (DeadlyNotifier(),)
 
 
-TYPES = (GatedFlights, GatedItems, EndlessRows, EndlessBytes, TooSlow, Limited, Stubborn, Large, Faulty, Untellable)
+TYPES = (
+    GatedFlights,
+    GatedItems,
+    EndlessRows,
+    EndlessBytes,
+    TooSlow,
+    Limited,
+    Stubborn,
+    Large,
+    Faulty,
+    Talkative,
+    Untellable,
+)
 
 for one in TYPES:
     registry.register(one)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import http.client
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
+
+import botocore.session
+from botocore.config import Config
 
 from tests.support.services import missing
 
 REGION = "eu-west-1"
 KEY_ID = "AKIDEXAMPLE"
+PREFIX = "exports of ours"
 SECRET = "the secret key of nobody"
 
 
@@ -23,7 +28,7 @@ class Bucket:
     @property
     def url(self) -> str:
         """``bgtasks_store_url``: a prefix that must be quoted is part of it."""
-        return f"s3://{self.name}/exports of ours"
+        return f"s3://{self.name}/{PREFIX}"
 
     @property
     def environ(self) -> dict[str, str]:
@@ -36,6 +41,36 @@ class Bucket:
             "AWS_ALLOW_HTTP": "true",
             "AWS_EC2_METADATA_DISABLED": "true",
         }
+
+    @property
+    def client(self) -> Any:
+        """botocore's own, which sees what a store does not show."""
+        path_style = Config(s3={"addressing_style": "path"})
+        session = botocore.session.get_session()
+        session.set_credentials(KEY_ID, SECRET)
+        return session.create_client("s3", region_name=REGION, endpoint_url=self.endpoint, config=path_style)
+
+    def unfinished(self) -> list[str]:
+        """The keys of the multi-part uploads that are neither complete nor aborted: they cost money, and stay."""
+        return [upload["Key"] for upload in self.client.list_multipart_uploads(Bucket=self.name).get("Uploads", ())]
+
+    def fetch(self, url: str) -> tuple[int, bytes]:
+        """What is answered at an address in the bucket."""
+        where = urlsplit(url)
+        connection = http.client.HTTPConnection(where.netloc, timeout=10)
+        connection.request("GET", f"{where.path}?{where.query}")
+        answer = connection.getresponse()
+        body = answer.read()
+        connection.close()
+        return answer.status, body
+
+    def head(self, key: str) -> dict[str, Any]:
+        """What the service says of an object.
+
+        :param key: within the store.
+        """
+        found: dict[str, Any] = self.client.head_object(Bucket=self.name, Key=f"{PREFIX}/{key}")
+        return found
 
 
 class S3:

@@ -18,6 +18,9 @@ from bgtasks.states import State
 from tests.record.moves import advanced, claim, end, fall_due, lapse, now, set_row, told, wait_for
 from tests.support.file_types import Numbers
 
+#: What beat has a worker do.
+SWEPT = ("dispatch", "recover", "remind", "clean")
+
 
 @pytest.fixture
 def published(monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -318,7 +321,7 @@ def test_one_requests_fault_keeps_no_other_waiting(
 def test_the_sweeps_are_scheduled_in_our_queue_and_expire() -> None:
     """They neither wait behind exports nor pile up."""
     entries = sweeps.schedule()
-    assert {entry["task"] for entry in entries.values()} == {"bgtasks.dispatch", "bgtasks.recover", "bgtasks.clean"}
+    assert {entry["task"] for entry in entries.values()} == {f"bgtasks.{name}" for name in SWEPT}
     for entry in entries.values():
         assert entry["options"] == {"queue": QUEUE, "expires": entry["schedule"]}
 

@@ -78,7 +78,7 @@ def _is_open(asked: _Asked) -> bool:
 
 def _remove(file_request: FileRequest) -> None:
     try:
-        toolbox.cancel(file_request)
+        toolbox.cancel(file_request, tell=False)
         toolbox.delete(file_request)
     except UNREACHABLE:
         logger.warning("%r: its transaction was rolled back, and it can't be removed", Claim.of(file_request))

@@ -1,0 +1,28 @@
+"""obstore's errors, and the operating system's, as ours."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import re
+from collections.abc import Iterator
+
+from obstore.exceptions import BaseError
+
+from bgtasks.errors import BgtasksError, ObjectMissing, StoreFull, TransientError
+
+#: How obstore words that a disk is full (ENOSPC), or what one may use of it (EDQUOT).
+_FULL = re.compile(rf"os error ({errno.ENOSPC}|{errno.EDQUOT})\b")
+
+
+@contextlib.contextmanager
+def translated(missing: type[BgtasksError] = ObjectMissing) -> Iterator[None]:
+    """:param missing: what it is if something is not there."""
+    try:
+        yield
+    except (BaseError, OSError) as error:
+        if isinstance(error, FileNotFoundError) and missing is not TransientError:
+            raise missing from error
+        if _FULL.search(str(error)):
+            raise StoreFull from error
+        raise TransientError("The file store does not answer just now.") from error
