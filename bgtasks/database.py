@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from celery.signals import worker_process_init
-from sqlalchemy import BindParameter, Connection, Engine, literal
+from sqlalchemy import BindParameter, ColumnElement, Connection, Engine, literal
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, ProgrammingError, TimeoutError
 from sqlalchemy.ext.compiler import compiles
@@ -75,6 +75,26 @@ class steady_later(later):  # noqa: N801 - an SQL function
 @compiles(steady_later, "postgresql")
 def _postgresql_steady(element: steady_later, compiler: SQLCompiler, **kwargs: Any) -> str:
     return f"(statement_timestamp() + make_interval(secs => {compiler.process(element.clauses, **kwargs)}))"
+
+
+class likely(FunctionElement[bool]):  # noqa: N801 - an SQL function
+    """A condition that holds for most rows: SQLite has no statistics, and would walk through all of these."""
+
+    # It has no type: SQLAlchemy would compare what SQLite calls a Boolean with 1, which no index is for.
+    inherit_cache = True
+
+    def __init__(self, condition: ColumnElement[bool]) -> None:
+        super().__init__(condition)
+
+
+@compiles(likely, "postgresql")
+def _postgresql_likely(element: likely, compiler: SQLCompiler, **kwargs: Any) -> str:
+    return f"({compiler.process(element.clauses, **kwargs)})"
+
+
+@compiles(likely, "sqlite")
+def _sqlite_likely(element: likely, compiler: SQLCompiler, **kwargs: Any) -> str:
+    return f"likely({compiler.process(element.clauses, **kwargs)})"
 
 
 class Database:

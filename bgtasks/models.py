@@ -11,81 +11,25 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
-    JSON,
     BigInteger,
     ColumnElement,
-    DateTime,
-    Dialect,
     ForeignKey,
     Index,
     Integer,
-    MetaData,
     Text,
-    TypeDecorator,
     UniqueConstraint,
-    Uuid,
     literal_column,
     select,
-    text,
     tuple_,
 )
-from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column
 
 from bgtasks import database
 from bgtasks.states import EventKind, State
+from bgtasks.tables import Base, Json, NullableJson, RequestId, rows_where
+from bgtasks.tables import UtcDateTime as UtcDateTime  # noqa: PLC0414 - for tables of users, who know it from here
 
 BATCH = 100  # rows that to_handle() reads at once
-
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """An aware time, stored in UTC. SQLite keeps no zone; what comes back is UTC everywhere."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("a time must be aware of its zone")
-        return value.astimezone(UTC)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None or value.tzinfo is not None:
-            return value and value.astimezone(UTC)
-        return value.replace(tzinfo=UTC)
-
-
-class Base(DeclarativeBase):
-    """The tables of bgtasks and of nobody else."""
-
-    metadata = MetaData(
-        naming_convention={
-            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-            "pk": "pk_%(table_name)s",
-        }
-    )
-    type_annotation_map = {
-        str: Text(),
-        datetime: UtcDateTime(),
-        uuid.UUID: Uuid(),
-    }
-
-
-#: A JSON column that PostgreSQL can search.
-Json = JSON().with_variant(JSONB(), "postgresql")
-#: The same, where None is the database's NULL, and not JSON's.
-NullableJson = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
-RequestId = Uuid(as_uuid=False)
-
-
-def _where(condition: str) -> dict[str, Any]:
-    """The rows that an index is for."""
-    return {"postgresql_where": text(condition), "sqlite_where": text(condition)}
-
 
 #: It has ended, and there is no file to download (any more).
 WITHOUT_FILE = "state IN ('failed', 'cancelled', 'expired')"
@@ -93,7 +37,7 @@ WITHOUT_FILE = "state IN ('failed', 'cancelled', 'expired')"
 
 def _index(name: str, *columns: str, where: str, unique: bool = False) -> Index:
     """An index of some of the requests: what leaves out the ended ones stays small, however many there are."""
-    return Index(f"ix_bgtasks_file_requests_{name}", *columns, unique=unique, **_where(where))
+    return Index(f"ix_bgtasks_file_requests_{name}", *columns, unique=unique, **rows_where(where))
 
 
 class FileRequest(Base):
@@ -145,6 +89,10 @@ class FileRequest(Base):
     #: The queue of what is left to do, since it was found to be another than its file type's first one.
     queue: Mapped[str | None]
 
+    #: In how many parts the file is written side by side, and how many are done; None: by one writer.
+    parts_total: Mapped[int | None]
+    parts_done: Mapped[int | None]
+
     #: How many rows there were when they were counted; None where they can't be.
     rows_total: Mapped[int | None] = mapped_column(BigInteger)
     rows_written: Mapped[int] = mapped_column(BigInteger, default=0)
@@ -177,7 +125,7 @@ class FileRequest(Base):
     __table_args__ = (
         UniqueConstraint("requester", "file_type", "idempotency_key"),
         # For which each NULL is another: requests of nobody have their keys here.
-        Index(None, "file_type", "idempotency_key", unique=True, **_where("requester IS NULL")),
+        Index(None, "file_type", "idempotency_key", unique=True, **rows_where("requester IS NULL")),
         _index("coalescing", "coalesce_key", unique=True, where="coalesce_key IS NOT NULL"),
         # What the sweeps look for: rows that have ended are in none of these, or in that of their own time alone.
         _index("waiting", "file_type", "dispatch_at", where="dispatch_at IS NOT NULL"),
@@ -186,6 +134,7 @@ class FileRequest(Base):
         _index("expired", "file_type", "expires_at", where="state = 'expired'"),
         _index("without_file", "file_type", "finished_at", where="state IN ('failed', 'cancelled')"),
         _index("leftovers", "id", where=f"object_key IS NOT NULL AND {WITHOUT_FILE}"),
+        _index("stores", "store_url", where="store_url IS NOT NULL"),
         # What people ask for, of how many there are of theirs; the newest first.
         _index("live", "requester", "file_type", where="state IN ('pending', 'running')"),
         _index("ready", "file_type", "requested_at", where="state = 'ready'"),
@@ -216,6 +165,17 @@ class FileRequest(Base):
             query = query.where(tuple_(cls.requested_at, cls.id) > after)
         with database.current().reading() as session:
             return session.scalars(query.order_by(cls.requested_at, cls.id).limit(BATCH)).all()
+
+    @property
+    def parts_are_out(self) -> bool:
+        """Whether its parts are being written now: the request itself waits for nothing, and is in nobody's hands."""
+        is_free = self.leased_by is None and self.dispatch_at is None
+        return self.state == State.RUNNING and is_free and (self.parts_done or 0) < (self.parts_total or 0)
+
+    @property
+    def parts_are_written(self) -> bool:
+        """Whether all its parts are done, and the file is still being made."""
+        return self.state == State.RUNNING and self.parts_total is not None and self.parts_done == self.parts_total
 
     @property
     def has_expired(self) -> bool:
@@ -253,8 +213,20 @@ class Notification(Base):
     created_at: Mapped[datetime] = mapped_column(default=database.later())
     #: When the service accepted it; None: not yet, or not known.
     sent_at: Mapped[datetime | None]
+    #: When the service refused it for good.
+    refused_at: Mapped[datetime | None]
+    #: Why: a short code, such as SMTP's ``550`` or HTTP's ``410``.
+    refusal: Mapped[str | None]
 
     __table_args__ = (UniqueConstraint("request_id", "event", "channel", "recipient"),)
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether it was refused, and not told after all.
+
+        A worker of the version before may have sent it nevertheless, or begun it anew: it knows of no refusals.
+        """
+        return self.sent_at is None and self.refused_at is not None and self.refused_at >= self.created_at
 
 
 class Event(Base):
@@ -277,6 +249,40 @@ class Event(Base):
     detail: Mapped[str | None]
 
     __table_args__ = (Index(None, "request_id", "id"),)
+
+
+class Part(Base):
+    """A range of a file's rows that one of many workers writes: it lives like a request, in small.
+
+    Kept back, until another one is done; waiting, with ``dispatch_at``; leased; or done, with an ``object_key``.
+    """
+
+    __tablename__ = "bgtasks_parts"
+
+    request_id: Mapped[str] = mapped_column(RequestId, ForeignKey(FileRequest.id, ondelete="CASCADE"), primary_key=True)
+    #: From 0, in the file's order.
+    number: Mapped[int] = mapped_column(primary_key=True)
+    #: Which rows, as ``parts.ranges`` has it.
+    range: Mapped[Any] = mapped_column(Json)
+    fence: Mapped[int] = mapped_column(default=0)
+    leased_by: Mapped[str | None]
+    leased_until: Mapped[datetime | None]
+    dispatch_at: Mapped[datetime | None]
+    dispatches: Mapped[int] = mapped_column(default=0)
+    attempts: Mapped[int] = mapped_column(default=0)
+    #: When the message that is believed in was published; None: there is none.
+    published_at: Mapped[datetime | None]
+    #: Written so far.
+    rows: Mapped[int] = mapped_column(BigInteger, default=0)
+    #: Where the part's bytes are: ``<request id>/<the request's fence>.<number>.<fence>``.
+    object_key: Mapped[str | None]
+    size: Mapped[int | None] = mapped_column(BigInteger)
+    sha256: Mapped[str | None]
+
+    __table_args__ = (
+        Index("ix_bgtasks_parts_waiting", "dispatch_at", **rows_where("dispatch_at IS NOT NULL")),
+        Index("ix_bgtasks_parts_leased", "leased_until", **rows_where("leased_until IS NOT NULL")),
+    )
 
 
 class Sweep(Base):

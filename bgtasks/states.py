@@ -26,6 +26,8 @@ class EventKind(StrEnum):
 
     REQUESTED = "requested"
     STEP = "step"
+    PARTS = "parts"  #: its parts are out
+    PART = "part"  #: one of them is done
     READY = "ready"
     FAILED = "failed"
     CANCELLED = "cancelled"

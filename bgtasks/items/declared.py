@@ -22,7 +22,7 @@ from sqlalchemy.types import TypeEngine
 
 from bgtasks.items.columns import Choice
 from bgtasks.items.rows import Kind
-from bgtasks.models import UtcDateTime
+from bgtasks.tables import UtcDateTime
 
 _KINDS: tuple[tuple[type[TypeEngine[Any]], Kind], ...] = (
     (Boolean, Kind.BOOLEAN),

@@ -19,7 +19,7 @@ from sqlalchemy.dialects.postgresql import ENUM
 
 from bgtasks.items.rows import Kind
 from bgtasks.items.vectors import Convert, Finish, Vector, as_date, as_datetime, as_moment, as_time
-from bgtasks.models import UtcDateTime
+from bgtasks.tables import UtcDateTime
 
 #: Where ADBC's driver puts PostgreSQL's name of a type.
 TYPE_NAME = b"POSTGRESQL:type"

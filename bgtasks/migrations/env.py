@@ -5,11 +5,11 @@ from __future__ import annotations
 from alembic import context
 
 from bgtasks.migrations import VERSION_TABLE
-from bgtasks.models import Base
+from bgtasks.models import FileRequest
 
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=Base.metadata,
+    target_metadata=FileRequest.metadata,
     version_table=VERSION_TABLE,
     compare_type=True,
     render_as_batch=True,

@@ -23,11 +23,13 @@ from bgtasks.database import Database
 from bgtasks.deployment import Deployment
 from bgtasks.engines import WRITES
 from bgtasks.errors import ImproperlyConfigured
-from bgtasks.models import Base, FileRequest
+from bgtasks.models import FileRequest
+from bgtasks.tables import Base
 from tests.record.moves import advanced, at_once, now
 
 OURS = {
-    "bgtasks_file_requests", "bgtasks_notifications", "bgtasks_events", "bgtasks_sweeps", "bgtasks_alembic_version",
+    "bgtasks_file_requests", "bgtasks_notifications", "bgtasks_events", "bgtasks_parts", "bgtasks_sweeps",
+    "bgtasks_alembic_version",
 }  # fmt: skip
 
 
@@ -194,18 +196,21 @@ def test_an_upgrade_that_fails_leaves_nothing(empty: Database) -> None:
 
 
 @pytest.mark.parametrize("empty", ["postgresql"], indirect=True)
-def test_indexes_of_an_interrupted_upgrade(empty: Database, insert: Callable[..., None]) -> None:
+@pytest.mark.parametrize(("begun", "done", "half"), [("0005", "0004", "leased"), ("0008", "0007", "stores")])
+def test_indexes_of_an_interrupted_upgrade(
+    empty: Database, insert: Callable[..., None], begun: str, done: str, half: str
+) -> None:
     """What is half made is made anew; what is whole stays, since the one that it replaces may be gone already."""
-    migrations.upgrade(empty)
-    _execute(empty, f"UPDATE {migrations.VERSION_TABLE} SET version_num = '0004'")
-    invalid = "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ix_bgtasks_file_requests_leased'::regclass"
-    _execute(empty, invalid)
+    migrations.upgrade(empty, begun)
+    _execute(empty, f"UPDATE {migrations.VERSION_TABLE} SET version_num = '{done}'")
+    index = f"ix_bgtasks_file_requests_{half}"
+    _execute(empty, f"UPDATE pg_index SET indisvalid = false WHERE indexrelid = '{index}'::regclass")
     before = _indexes(empty)
     insert(coalesce_key="'c'")
     migrations.upgrade(empty)
     after = _indexes(empty)
     changed = {name for name in before if before[name] != after[name]}
-    assert changed == {"ix_bgtasks_file_requests_leased"}
+    assert changed == {index}
     assert all(is_valid for _, is_valid in after.values())
 
 
@@ -246,7 +251,7 @@ def test_an_applications_autogenerate_leaves_our_tables_alone(empty: Database) -
 
 def test_missing_tables_say_how_to_make_them(parts: Deployment) -> None:
     """Whatever is asked of the record first."""
-    for table in ("bgtasks_events", "bgtasks_notifications", "bgtasks_file_requests"):
+    for table in ("bgtasks_events", "bgtasks_notifications", "bgtasks_parts", "bgtasks_file_requests"):
         _execute(parts.database, f"DROP TABLE {table}")
     for asked in (
         lambda: parts.requests.get("00000000-0000-0000-0000-000000000000"),

@@ -139,7 +139,7 @@ def test_a_missing_table_says_how_to_make_it(tmp_path: Path) -> None:
 def test_a_missing_table_on_postgresql_says_so_too(parts: Deployment) -> None:
     """The same, where the server words it otherwise."""
     with parts.database.writing() as session:
-        session.execute(text("DROP TABLE bgtasks_events, bgtasks_notifications, bgtasks_file_requests"))
+        session.execute(text("DROP TABLE bgtasks_events, bgtasks_notifications, bgtasks_parts, bgtasks_file_requests"))
     with pytest.raises(ImproperlyConfigured, match="run celery bgtasks migrate"):
         parts.requests.insert({"id": "00000000-0000-0000-0000-000000000000"}, scheduled=False)
 
