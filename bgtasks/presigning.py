@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
+from urllib.parse import urlencode, urlsplit, urlunsplit
 
+from bgtasks import s3_credentials
 from bgtasks.errors import ImproperlyConfigured
 from bgtasks.extras import needs
 from bgtasks.store_urls import scheme
@@ -34,7 +35,7 @@ class Presigner:
         self._store = store
         self._auth = needs("s3", "botocore.auth")
         self._request = needs("s3", "botocore.awsrequest").AWSRequest
-        self._credentials = _given(store) or needs("s3", "botocore.session").get_session().get_credentials()
+        self._credentials = s3_credentials.session(store.config).get_credentials()
         if self._credentials is None:
             raise ImproperlyConfigured(NO_CREDENTIALS)
 
@@ -50,7 +51,7 @@ class Presigner:
         wanted: Any = self._request("GET", urlunsplit(where._replace(query=urlencode(headers))))
         # AWS signature version 4, in the query: …/AmazonS3/latest/API/sigv4-query-string-auth.html
         signer = self._auth.S3SigV4QueryAuth(
-            self._credentials.get_frozen_credentials(), "s3", _region(where.query), expires=seconds
+            self._credentials.get_frozen_credentials(), "s3", s3_credentials.region(where.query), expires=seconds
         )
         signer.add_auth(wanted)
         return str(wanted.url)
@@ -59,15 +60,3 @@ class Presigner:
 def is_possible(store: Store) -> bool:
     """Whether addresses in a store can be signed: of S3, where no key of the customer's must be sent along."""
     return scheme(store.url) == "s3" and "sse_customer_key_base64" not in store.config
-
-
-def _given(store: Store) -> Any:
-    """The credentials that the store was opened with by its options; None: it has found them by itself."""
-    names = "access_key_id", "secret_access_key", "session_token"
-    key_id, secret, token = (store.config.get(name) for name in names)
-    return needs("s3", "botocore.credentials").Credentials(key_id, secret, token) if key_id and secret else None
-
-
-def _region(query: str) -> str:
-    """The region that a signature is for: the third part of ``<key id>/<date>/<region>/s3/aws4_request``."""
-    return parse_qs(query)["X-Amz-Credential"][0].split("/")[-3]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
@@ -18,18 +19,23 @@ from typing import Any
 import obstore
 
 from bgtasks.errors import ObjectMissing, TransientError
+from bgtasks.stores import bucket_joining, folder_joining, s3
 from bgtasks.stores.folders import Folder
-from bgtasks.stores.opening import opened
+from bgtasks.stores.joining import Joined, PartObject, check_sizes, streamed
+from bgtasks.stores.opening import opened_bucket, opened_folder
+from bgtasks.stores.pieces import planned
 from bgtasks.stores.reading import ahead
 from bgtasks.stores.translating import translated
 from bgtasks.stores.uploads import WRITE_BUFFER, BucketUpload, FolderUpload
 from bgtasks.stores.writing import ObjectWriter
 
-__all__ = ["BUCKET_CHUNK", "READ_CHUNK", "WRITE_BUFFER", "ObjectWriter", "Store"]
+__all__ = ["BUCKET_CHUNK", "READ_CHUNK", "WRITE_BUFFER", "Joined", "ObjectWriter", "PartObject", "Store"]
 
 READ_CHUNK = 1024 * 1024  # bytes
 BUCKET_CHUNK = 4 * 1024 * 1024  # bytes; there each one is a request, whose answer takes its time to begin
 LIST_PAGE = 1000  # objects in one answer of a bucket
+
+logger = logging.getLogger(__name__)
 
 
 class Store:
@@ -38,15 +44,21 @@ class Store:
     :param url: a folder, or ``s3://…``, ``gs://…``, ``az://…``.
     :param root: where a relative path starts.
     :param options: of the bucket, as ``store_urls.options_of`` has them.
+    :param is_patient: whether a bucket may take as long to answer as a worker waits; False: two seconds.
     Raises: ImproperlyConfigured, for a bucket that can't be opened like this; TransientError, for a folder that can't.
     A bucket is not asked for anything yet.
     """
 
-    def __init__(self, url: str, root: Path, options: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, url: str, root: Path, options: Mapping[str, Any] | None = None, *, is_patient: bool = True
+    ) -> None:
         self.url = url  #: as it was given
         self._folder = None if "://" in url else (root / url).resolve()
         self._chunk = READ_CHUNK if self._folder else BUCKET_CHUNK
-        self._store: Any = opened(url, self._folder, options or {})
+        self._options = options or {}
+        self._store: Any = (
+            opened_folder(self._folder) if self._folder else opened_bucket(url, self._options, is_patient=is_patient)
+        )
 
     @property
     def folder(self) -> Path | None:
@@ -63,8 +75,43 @@ class Store:
 
         :param watch: called with each write; what it raises ends the writing.
         """
-        upload = FolderUpload(self._store, key) if self._folder else BucketUpload(self._store, key)
+        upload = FolderUpload(self._store, key) if self._folder else BucketUpload(self._store, self._for_parts, key)
         return ObjectWriter(upload, functools.partial(self._remove_folder, key), watch)
+
+    @functools.cached_property
+    def _for_parts(self) -> Any:
+        """The same bucket, for what takes its time to be sent."""
+        return opened_bucket(self.url, self._options, sends=True)
+
+    def join(self, parts: Sequence[PartObject], key: str, watch: Callable[[], None] = lambda: None) -> Joined:
+        """Make one new object of several, in their order; they stay as they are.
+
+        It is invisible until it is whole, and nothing is left of it if this raises. On a disk the kernel copies the
+        bytes, in S3 the service; elsewhere they are sent. They are all read once, for the digests, and never more than
+        some chunks of them are in memory.
+
+        :param watch: called with each chunk, or at least twice a second; what it raises ends the joining.
+        Raises: ObjectMissing, for a part that is gone or has other bytes than it was written with; TransientError.
+        """
+        check_sizes(self, parts, watch)
+        if self._folder:
+            return folder_joining.join(self._folder, parts, key, watch)
+        return self._joined_there(parts, key, watch) or streamed(self, parts, key, watch)
+
+    def _joined_there(self, parts: Sequence[PartObject], key: str, watch: Callable[[], None]) -> Joined | None:
+        """By a bucket's service; None: it can't."""
+        pieces = planned(parts)
+        place = s3.place(self.url, self._store) if pieces else None
+        if place is None:
+            return None
+        try:
+            return bucket_joining.join(place, pieces, parts, key, self._whole, watch)
+        except bucket_joining.Refused as error:
+            logger.info("the parts of %s are sent, since the service does not join them: %s", key, error)
+            return None
+
+    def _whole(self, part: PartObject) -> Iterator[bytes]:
+        return self.read(part.key, 0, part.size)
 
     def size(self, key: str) -> int:
         """Bytes. Raises: ObjectMissing."""

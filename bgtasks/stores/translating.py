@@ -11,8 +11,10 @@ from obstore.exceptions import BaseError
 
 from bgtasks.errors import BgtasksError, ObjectMissing, StoreFull, TransientError
 
-#: How obstore words that a disk is full (ENOSPC), or what one may use of it (EDQUOT).
-_FULL = re.compile(rf"os error ({errno.ENOSPC}|{errno.EDQUOT})\b")
+#: A disk is full, or what one may use of it.
+FULL = errno.ENOSPC, errno.EDQUOT
+#: How obstore words that.
+_FULL = re.compile(rf"os error ({'|'.join(map(str, FULL))})\b")
 
 
 @contextlib.contextmanager
@@ -23,6 +25,6 @@ def translated(missing: type[BgtasksError] = ObjectMissing) -> Iterator[None]:
     except (BaseError, OSError) as error:
         if isinstance(error, FileNotFoundError) and missing is not TransientError:
             raise missing from error
-        if _FULL.search(str(error)):
+        if getattr(error, "errno", None) in FULL or _FULL.search(str(error)):
             raise StoreFull from error
         raise TransientError("The file store does not answer just now.") from error

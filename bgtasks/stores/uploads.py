@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import obstore
+from obstore.exceptions import BaseError, GenericError
 
 from bgtasks.errors import ObjectMissing, TransientError
 from bgtasks.stores.translating import translated
@@ -16,6 +17,8 @@ from bgtasks.stores.translating import translated
 WRITE_BUFFER = 8 * 1024 * 1024  # bytes; a part of an S3 upload must have at least 5 MiB, and 10,000 are allowed
 #: Parts that are under way to a bucket at once: each is in memory until it has arrived.
 AT_ONCE = 4
+#: Bytes that are sent at once, within the time that a bucket may be silent: 0.8 Mbit/s are enough.
+SMALL = 1024 * 1024
 
 
 class FolderUpload:
@@ -46,10 +49,16 @@ class BucketUpload:
 
     obstore's own file for writing would leave an unfinished upload in the bucket when it is dropped, which costs money
     and which nobody sees; ``obstore.put`` aborts it where its source raises. So a thread puts what this one hands it.
+
+    What is large may take long, and a bucket that is silent is not told from a slow one while it is sent. So the bucket
+    is asked for something first.
+
+    :param store: obstore's, which does not wait for an answer for long.
+    :param for_parts: the same bucket, for what may.
     """
 
-    def __init__(self, store: Any, key: str) -> None:
-        self._store, self._key = store, key
+    def __init__(self, store: Any, for_parts: Any, key: str) -> None:
+        self._store, self._for_parts, self._key = store, for_parts, key
         self._block = bytearray()
         self._sending: _Sending | None = None
         self._is_finishing = False
@@ -64,12 +73,11 @@ class BucketUpload:
 
     def finish(self) -> None:
         """Raises: TransientError."""
-        self._is_finishing = True
         rest, self._block = bytes(self._block), bytearray()
         if self._sending is None:
-            with translated():
-                obstore.put(self._store, self._key, rest, use_multipart=False)
+            self._put(rest)
             return
+        self._is_finishing = True
         self._send(rest)
         self._sending.finish()
 
@@ -80,10 +88,26 @@ class BucketUpload:
             with contextlib.suppress(ObjectMissing, TransientError), translated():
                 obstore.delete(self._store, self._key)
 
+    def _put(self, whole: bytes) -> None:
+        if is_large := len(whole) > SMALL:
+            self._hear()
+        self._is_finishing = True
+        with translated():
+            obstore.put(self._for_parts if is_large else self._store, self._key, whole, use_multipart=False)
+
     def _send(self, part: bytes) -> None:
         if self._sending is None:
-            self._sending = _Sending(self._store, self._key)
+            self._hear()
+            self._sending = _Sending(self._for_parts, self._key)
         self._sending.send(part)
+
+    def _hear(self) -> None:
+        """Whether the bucket answers, whatever it says. Raises: TransientError."""
+        with contextlib.suppress(FileNotFoundError, BaseError):  # these are answers
+            try:
+                obstore.head(self._store, self._key)
+            except GenericError as error:
+                raise TransientError("The file store does not answer just now.") from error
 
 
 class _Sending:

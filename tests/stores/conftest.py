@@ -6,10 +6,19 @@ from pathlib import Path
 
 import pytest
 
+from bgtasks.stores import pieces
 from tests.conftest import new_sqlite
+from tests.stores.scenes import FEW
 
 
 @pytest.fixture
 def sqlite(tmp_path: Path) -> str:
     """The URL of a database: one kind is enough where only the store matters."""
     return new_sqlite(tmp_path)
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """S3 makes an object of small pieces too: where it does not matter how large they are."""
+    monkeypatch.setattr(pieces, "LEAST", FEW)
+    monkeypatch.setattr("moto.s3.models.S3_UPLOAD_PART_MIN_SIZE", FEW)

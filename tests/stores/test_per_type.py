@@ -15,7 +15,9 @@ from bgtasks.deployment import Deployment
 from bgtasks.errors import ImproperlyConfigured, RequestFailed, TransientError
 from bgtasks.models import FileRequest
 from bgtasks.object_keys import ObjectKey
+from bgtasks.running import RunningStep
 from bgtasks.states import State
+from bgtasks.sweeps.cleaning import FEW
 from bgtasks.wsgi import application
 from tests.clean.scenes import LONG_AGO, added, now, put, run, set_row, stage
 from tests.support.file_types import Numbers
@@ -201,7 +203,7 @@ def test_a_step_of_ones_own_may_write_the_object_anew(
     """It says the key alone: where it has written is known."""
 
     @execution.step("stamp")
-    def stamp(running: execution.RunningStep) -> dict[str, Any]:
+    def stamp(running: RunningStep) -> dict[str, Any]:
         with running.open_object() as buffer:
             buffer.write(b"stamped")
             buffer.commit()
@@ -231,6 +233,67 @@ def test_orphans_are_found_in_every_store(parts: Deployment, salaries: type[Sala
     assert run().orphans == 3
     assert objects(tmp_path / "vault") == objects(tmp_path / "files") == [kept.object_key]
     assert all(map(ObjectKey.parse, objects(tmp_path / "vault")))
+
+
+ORPHANS = [f"00000000-0000-4000-8000-{number:012d}/3" for number in range(1, FEW + 6)]
+
+
+def left_in(parts: Deployment, url: str, keys: list[str]) -> None:
+    """Objects that no row names."""
+    for key in keys:
+        with parts.store_at(url).open_writer(key) as writer:
+            writer.write(b"lost")
+            writer.commit()
+
+
+@pytest.mark.parametrize("becomes", ["elsewhere", None, "gone"])
+def test_orphans_are_found_in_a_store_that_only_rows_name(
+    parts: Deployment, salaries: type[Salaries], tmp_path: Path, becomes: str | None
+) -> None:
+    """The type has left it, or is gone, and some of its files are there yet."""
+    kept = made(parts)
+    left_in(parts, "vault", ORPHANS[:2])
+    if becomes == "gone":
+        del registry._classes["salaries"]
+    else:
+        salaries.store_url = becomes
+    assert parts.requests.store_urls() == ["vault"]
+    assert run().orphans == 2
+    assert objects(tmp_path / "vault") == [kept.object_key]
+
+
+def test_stores_that_rows_name_are_found_one_by_one(parts: Deployment) -> None:
+    """Each once, and not the deployment's own."""
+    for url in ("s3://b", None, "s3://a", "s3://b", "vault"):
+        set_row(parts, added(), store_url=url)
+    assert parts.requests.store_urls() == ["s3://a", "s3://b", "vault"]
+
+
+def test_orphans_are_found_in_a_store_that_somebody_names(
+    parts: Deployment, salaries: type[Salaries], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither a type nor a row does any more. Of what the table knows nothing at all, nothing is removed unasked."""
+    known = made(parts, "plain")
+    own = [*ORPHANS[:3], f"{known.id}/{known.fence - 1}"]
+    left_in(parts, "former", own)
+    assert run().orphans == 0
+    done = run(stores=["former"])
+    assert (done.orphans, done.spared, len(objects(tmp_path / "former"))) == (0, 4, 4)
+    assert "clean --all-orphans --store former" in caplog.text
+    (tmp_path / "former" / ORPHANS[0]).unlink()
+    (tmp_path / "former" / ORPHANS[1]).unlink()
+    assert run(stores=["former"]).orphans == 2  # the table knows half of them
+    assert objects(tmp_path / "former") == []
+
+
+def test_all_orphans_are_those_of_the_stores_that_are_named(parts: Deployment, salaries: Any, tmp_path: Path) -> None:
+    """Whoever is sure of one store has said nothing of the others; the deployment's own may be named too."""
+    left_in(parts, "former", ORPHANS[:1])
+    left_in(parts, parts.settings.store_url, ORPHANS)
+    done = run(stores=["former"], all_orphans=True)
+    assert (done.orphans, done.spared) == (1, len(ORPHANS))
+    assert (len(objects(tmp_path / "former")), len(objects(tmp_path / "files"))) == (0, len(ORPHANS))
+    assert run(stores=[parts.settings.store_url], all_orphans=True).orphans == len(ORPHANS)
 
 
 def test_two_names_of_one_store_do_no_harm(parts: Deployment, salaries: type[Salaries], tmp_path: Path) -> None:

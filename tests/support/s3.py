@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import http.client
 from dataclasses import dataclass
 from typing import Any
@@ -42,7 +43,7 @@ class Bucket:
             "AWS_EC2_METADATA_DISABLED": "true",
         }
 
-    @property
+    @functools.cached_property
     def client(self) -> Any:
         """botocore's own, which sees what a store does not show."""
         path_style = Config(s3={"addressing_style": "path"})
