@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, tzinfo
 from typing import Any, BinaryIO, Protocol, runtime_checkable
 
-from bgtasks.errors import UnknownFormat
+from bgtasks.errors import ImproperlyConfigured, UnknownFormat
 from bgtasks.extras import needs as needs
 from bgtasks.items import Items
 
@@ -29,6 +29,8 @@ class Format(Protocol):
     """A way to write rows as bytes. Its options are the fields of a frozen dataclass.
 
     A format with ``is_text: ClassVar[bool] = True`` may be compressed: ``csv.gz`` is one of its names then.
+    One with a method ``part(number: int) -> Format`` may be written in parts: what that format writes for the part
+    ``number`` of the rows, from 0, is the whole file when all of it is put together.
     """
 
     @property
@@ -82,6 +84,26 @@ def with_compression(format: Format, compression: str) -> Format:
 def is_text(format: Format) -> bool:
     """Whether a format is text, which compresses well and says nothing of it itself."""
     return bool(getattr(format, "is_text", False))
+
+
+def part_of(format: Format, number: int) -> Format:
+    """What writes one part of a file, from 0, so that all of them together are the file.
+
+    Raises: ImproperlyConfigured, where the files of a format can't be put together.
+    """
+    part: Callable[[int], Format] | None = getattr(format, "part", None)
+    if part is None:
+        raise ImproperlyConfigured(f"{format.name} can't be written in parts: its files can't be put together")
+    return part(number)
+
+
+def has_parts(format: Format) -> bool:
+    """Whether the files of a format can be written in parts."""
+    try:
+        part_of(format, 0)
+    except ImproperlyConfigured:
+        return False
+    return True
 
 
 def send(pieces: Iterable[bytes | memoryview], buffer: BinaryIO) -> None:

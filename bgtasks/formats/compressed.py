@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, tzinfo
 from typing import Any, BinaryIO, ClassVar, cast
 
@@ -12,7 +12,7 @@ from isal import isal_zlib
 
 from bgtasks.errors import ImproperlyConfigured
 from bgtasks.extras import needs
-from bgtasks.formats import Format, is_text
+from bgtasks.formats import Format, is_text, part_of
 from bgtasks.items import Items
 
 CHUNK = 256 * 1024  # bytes that are compressed at once, however many a format writes: the result depends on it
@@ -58,6 +58,13 @@ class Compressed:
     def max_rows(self) -> int | None:
         """As many as without."""
         return self.format.max_rows
+
+    def part(self, number: int) -> Compressed:
+        """Of what is compressed: several gzip members (RFC 1952, 2.2) or Zstandard frames (RFC 8878, 3) are a file.
+
+        Raises: ImproperlyConfigured, where that has no parts.
+        """
+        return replace(self, format=part_of(self.format, number))
 
     def write(self, items: Items, buffer: BinaryIO, zone: tzinfo = UTC) -> None:
         """Stream the items. Raises: as the format."""

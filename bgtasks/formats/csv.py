@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, tzinfo
 from typing import Any, BinaryIO, ClassVar
 
@@ -42,6 +42,10 @@ class Csv:
     def __post_init__(self) -> None:
         if len(self.delimiter) != 1 or self.delimiter in '"\r\n\0' or not is_unicode(self.delimiter):
             raise ImproperlyConfigured("a CSV delimiter is one character, and no quote or line end")
+
+    def part(self, number: int) -> Csv:
+        """What comes after the first part has no beginning of its own."""
+        return replace(self, header=False, bom=False) if number else self
 
     def write(self, items: Items, buffer: BinaryIO, zone: tzinfo = UTC) -> None:
         """Stream the items. Raises: UnwritableValue, for text that is not Unicode."""

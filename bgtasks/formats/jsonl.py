@@ -27,6 +27,10 @@ class JsonLines:
     max_rows: ClassVar[int | None] = None
     is_text: ClassVar[bool] = True
 
+    def part(self, _: int) -> JsonLines:
+        """Each line is by itself."""
+        return self
+
     def write(self, items: Items, buffer: BinaryIO, zone: tzinfo = UTC) -> None:
         """Stream the items. Raises: UnwritableValue; ImproperlyConfigured, where two columns have one name."""
         values = needs("jsonl", "bgtasks.formats.json_values").JsonValues(zone)

@@ -71,7 +71,7 @@ class Items:
 
     def _counted(self) -> int | None:
         if isinstance(self.source, SelectBase):
-            with self._database.one_statement() as connection:
+            with self.database.one_statement() as connection:
                 return int(connection.execute(counting(self.source)).scalar_one())
         if is_queryset(self.source):
             return int(self.source.count())
@@ -113,7 +113,8 @@ class Items:
         return self._columns.chosen
 
     @property
-    def _database(self) -> database.Database:
+    def database(self) -> database.Database:
+        """Where a select runs."""
         return database.source(self._source_url)
 
     @contextmanager
@@ -127,7 +128,7 @@ class Items:
             yield rows
 
     def _selected(self) -> AbstractContextManager[Rows]:
-        return selected(self.source, self._database, self._columns)
+        return selected(self.source, self.database, self._columns)
 
     def _streamed(self, size: int) -> AbstractContextManager[ArrowRows]:
         """Arrow's own rows, in batches of so many."""
@@ -142,7 +143,7 @@ class Items:
         few = self.expected is not None and self.expected < FEW
         if isinstance(self.source, SelectBase) and not few and has("pyarrow", "adbc_driver_postgresql", "psycopg"):
             arrow_selected = needs("arrow", "bgtasks.items.arrow_selects").arrow_selected
-            return arrow_selected(self.source, self._database, self._columns)  # type: ignore[no-any-return]
+            return arrow_selected(self.source, self.database, self._columns)  # type: ignore[no-any-return]
         return nullcontext()
 
     def _begun(self, source: Iterable[Any]) -> Iterator[Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, cast
+from uuid import UUID
 
 from sqlalchemy import Boolean, Dialect, Enum, Executable, Float, LargeBinary, Numeric, SelectBase
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -89,6 +90,8 @@ def _bound(value: Any, process: Any, is_typed: bool) -> Any:
     certain = _CERTAIN.get(type(value))
     if certain is None or not certain(value) or not (is_typed or value is None):
         raise _Unsure
+    if type(value) is UUID:
+        return str(value)  # its place is cast: PostgreSQL reads it as psycopg's
     return value.astimezone(UTC) if type(value) is datetime and value.tzinfo is not None else value
 
 
@@ -114,4 +117,5 @@ _CERTAIN: dict[type, Callable[[Any], bool]] = {
     date: lambda _: True,
     datetime: lambda _: True,
     Decimal: _is_exact,
+    UUID: lambda _: True,
 }
