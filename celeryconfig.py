@@ -38,11 +38,12 @@ task_acks_late = False
 worker_disable_prefetch = True
 worker_prefetch_multiplier = 1
 
-# Requests that have been started go first. RabbitMQ wants this at the queue's declaration; Redis takes
-# its priorities in the order of the numbers only if it is told to.
+# Requests that have been started go first. RabbitMQ wants this at the queue's declaration.
 task_queue_max_priority = 10
 broker_transport_options = {
-    "queue_order_strategy": "priority",
+    # Redis: among messages of one priority the queues take turns. With "priority" a type's backlog would keep those
+    # waiting whose queues are named later.
+    "queue_order_strategy": "round_robin",
     # A web process whose broker is away or silent must know within a second: the row is there, and its
     # message is sent later. (Seconds. Workers wait for longer: bgtasks sees to that when one starts.)
     "socket_connect_timeout": 0.4,

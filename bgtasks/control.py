@@ -17,5 +17,5 @@ PING = "bgtasks_ping"
 
 @inspect_command(name=PING)
 def ping(state: Any, **_: Any) -> dict[str, Any]:
-    """Time, version, file types, and marks of the key, the database and the store (bgtasks)."""
+    """Time, version, file types, and marks of the key, the database and the stores (bgtasks)."""
     return particulars.of(settings.current(state.app))

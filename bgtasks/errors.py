@@ -242,6 +242,12 @@ class TransientError(BgtasksError):
     """A service does not answer just now; trying again later may work."""
 
     error_code = "service_unavailable"
+    #: Seconds before which the service does not want to be asked again.
+    retry_after: float | None = None
+
+    def __init__(self, message: str | Sentence | None = None, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class StoreFull(TransientError):
@@ -254,6 +260,12 @@ class NotificationRefused(BgtasksError):
     """The notification can't be delivered, and trying again would not help."""
 
     error_code = "notify_failed"
+    #: A short code for the ledger, such as ``550``: no text that may hold an address.
+    reason: str = "refused"
+
+    def __init__(self, message: str | None = None, reason: str = "refused") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class BadToken(BgtasksError):

@@ -2,7 +2,7 @@
 
 A notification that is due again (its step was repeated after a crash) finds its line and is not
 sent twice. Only a crash between the service's acceptance and our commit can cause a second copy,
-and that one bears the same ``Message-ID``.
+and that one bears the same ``Message-ID``. What a service has refused for good is not tried again.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import uuid
 from datetime import datetime
 from email.utils import make_msgid
+from typing import Any
 
 from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
@@ -31,7 +32,7 @@ class Ledger:
     def open(
         self, request_id: str, event: str, channel: str, recipient: str, since: datetime | None = None
     ) -> Notification:
-        """The line for one thing to tell, as it stands; ``sent_at`` says whether it was told.
+        """The line for one thing to tell, as it stands; ``sent_at`` and ``is_refused`` say whether it was told.
 
         :param since: when it has happened, for what may happen again: what was told before that was another one.
         """
@@ -41,15 +42,26 @@ class Ledger:
         with self._database.writing() as session:
             session.execute(line.on_conflict_do_nothing(index_elements=list(key)))
             if since is not None:
-                anew = {"message_id": make_msgid(domain=MESSAGE_ID_DOMAIN), "created_at": later(), "sent_at": None}
+                another = {"message_id": make_msgid(domain=MESSAGE_ID_DOMAIN), "created_at": later()}
+                anew = another | dict.fromkeys(("sent_at", "refused_at", "refusal"))
                 session.execute(update(Notification).filter_by(**key).where(_last_touched() < since).values(anew))
             return session.scalars(select(Notification).filter_by(**key)).one()
 
     def close(self, notification: Notification) -> None:
         """Note that the service has accepted it."""
-        sent = update(Notification).where(Notification.id == notification.id).values(sent_at=later())
+        self._note(notification, sent_at=later())
+
+    def refuse(self, notification: Notification, reason: str) -> None:
+        """Note that the service has refused it for good.
+
+        :param reason: a short code.
+        """
+        self._note(notification, refused_at=later(), refusal=reason)
+
+    def _note(self, notification: Notification, **outcome: Any) -> None:
+        noted = update(Notification).where(Notification.id == notification.id).values(outcome)
         with self._database.writing() as session:
-            session.execute(sent)
+            session.execute(noted)
 
 
 def _last_touched() -> ColumnElement[datetime]:

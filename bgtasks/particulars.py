@@ -47,11 +47,19 @@ def is_on_one_machine(configured: Settings) -> bool:
     return configured.database_url.startswith("sqlite") or not all(map(store_urls.scheme, stores))
 
 
-def _places(configured: Settings, key: str) -> dict[str, str]:
-    """The database by its kind and name, its server, and the store: users and passwords may differ."""
+def _places(configured: Settings, key: str) -> dict[str, Any]:
+    """The database by its kind and name, its server, and the store: users and passwords may differ.
+
+    And the store of each file type; None: the deployment's own. A type that can't say it is left out.
+    """
     url = engines.resolve(make_url(configured.database_url), configured.root)
     kind = url.get_backend_name()
     server = f"{url.host or ''}:{url.port or PORTS.get(kind, '')}"
-    store = configured.store_url
-    where = store if "://" in store else str(Path(configured.path(store)))
-    return {name: mark(key, text) for name, text in zip(PLACES, (f"{kind} {url.database}", server, where), strict=True)}
+    texts = f"{kind} {url.database}", server, _where(configured, configured.store_url)
+    places = {name: mark(key, text) for name, text in zip(PLACES, texts, strict=True)}
+    own = {name: url and mark(key, _where(configured, url)) for name, url in whereabouts.by_type().items()}
+    return {**places, "stores": own}
+
+
+def _where(configured: Settings, store_url: str) -> str:
+    return store_url if "://" in store_url else str(Path(configured.path(store_url)))

@@ -21,19 +21,28 @@ def is_transient(error: BaseException) -> bool:
     return isinstance(error, TransientError) or database.is_unreachable(error)
 
 
+def asked_wait(error: BaseException) -> float:
+    """Seconds for which the service does not want to be asked again, as far as it has said so."""
+    return max(0.0, error.retry_after or 0.0) if isinstance(error, TransientError) else 0.0
+
+
 def jitter() -> float:
     """So that what failed together does not come back together."""
     return random.uniform(0.5, 1.5)  # noqa: S311 - nothing secret
 
 
 def persistently(call: Callable[[], Result]) -> Result:
-    """What the call returns, tried again while a service is away; every call must bear being repeated."""
+    """What the call returns, tried again while a service is away; every call must bear being repeated.
+
+    Where the service wants to be left alone for longer than that, its error is raised at once.
+    """
     deadline, pause = time.monotonic() + IN_SLOT, 0.1
     while True:
         try:
             return call()
         except Exception as error:
-            if not is_transient(error) or time.monotonic() + pause > deadline:
+            wait = asked_wait(error)
+            if not is_transient(error) or time.monotonic() + max(pause, wait) > deadline:
                 raise
-            time.sleep(pause * jitter())
+            time.sleep(max(pause * jitter(), wait))
             pause *= 2

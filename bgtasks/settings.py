@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from celery import Celery, current_app
 from celery.loaders.default import Loader
-from celery.utils.imports import symbol_by_name
+from celery.utils.imports import import_from_cwd, symbol_by_name
 from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
@@ -41,6 +42,8 @@ BEGINNINGS = {
     "smtp_url": ("smtp://", "smtps://"),
     "sendfile": ("/",),
 }
+#: URLs that everybody is shown.
+SHOWN = ("base_url", "login_url")
 #: Settings that are mappings, and therefore JSON objects in the environment.
 MAPPINGS = ("store_options",)
 DATABASES = ("sqlite", "postgresql", "postgres")
@@ -99,7 +102,7 @@ class Settings(TellingSettings, WatchingSettings):
     lease: Seconds = 60
     #: How long a message is believed to be in a queue before it is published again.
     patience: Seconds = 300
-    #: How long a request may wait for its very first step.
+    #: How long a request may wait for its very first step, and an expired file for somebody who tells of it.
     give_up: Seconds = 7 * DAY
     #: How many times a request may be taken over from a dead worker.
     max_attempts: int = Field(3, ge=1)
@@ -153,6 +156,8 @@ class Settings(TellingSettings, WatchingSettings):
         beginnings = BEGINNINGS[str(info.field_name)]
         if value and not value.startswith(beginnings):
             raise ValueError(f"must begin with {' or '.join(beginnings)}")
+        if value and info.field_name in SHOWN and "@" in urlsplit(value).netloc:
+            raise ValueError("takes no user and no password: whoever gets a link would be shown them")
         return value or None
 
     @field_validator("base_url")
@@ -168,7 +173,8 @@ class Settings(TellingSettings, WatchingSettings):
         """The object that an importable setting names. Raises: ImproperlyConfigured."""
         value = getattr(self, name)
         try:
-            return symbol_by_name(value) if isinstance(value, str) else value
+            # As Celery finds celeryconfig.py and what it imports: a command's sys.path has no working directory.
+            return symbol_by_name(value, imp=import_from_cwd) if isinstance(value, str) else value
         except (ImportError, AttributeError, ValueError) as error:
             raise ImproperlyConfigured(f"{PREFIX}{name}: can't import {value!r}: {error}") from error
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from typing import Any
 
 from bgtasks import registry, store_urls
@@ -26,12 +25,15 @@ def store_url_of(file_type: Any) -> str | None:
 
 def known() -> list[str | None]:
     """Every store that files may be put into, each once: the deployment's own first, and those of the file types."""
-    return list(dict.fromkeys((None, *_declared())))
+    return list(dict.fromkeys((None, *by_type().values())))
 
 
-def _declared() -> Iterator[str | None]:
+def by_type() -> dict[str, str | None]:
+    """Where each file type's next file goes, by its name; without those that can't say it."""
+    found = {}
     for name in registry.names():
         try:
-            yield store_url_of(registry.get(name)())
+            found[name] = store_url_of(registry.get(name)())
         except Exception:  # a user's own method, which knows of no request here
             logger.exception("the store of %s is not known", name)
+    return found

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 #: Seconds between two looks at a request that is waited for, at first and in the end.
 SOON, LATER = 0.1, 1.0
 FOR_EVER = float("inf")
+#: The exit code of what Ctrl-C has ended, as shells have it: 128 and the number of the signal.
+INTERRUPTED = 130
 
 
 @bgtasks.command()
@@ -52,6 +56,7 @@ def request(
     The request is stored at once, whether or not a worker or the broker is there. KEY=VALUE is a text, and one that
     is repeated makes a list; KEY:=JSON is any JSON. Other users of this machine can see a command's arguments while
     it runs: criteria from the standard input they can't. It ends with 1 if --wait was given and there is no file.
+    Ctrl-C ends the waiting alone, with 130: the request goes on, and its id is printed in any case.
 
     \b
     Examples:
@@ -64,21 +69,49 @@ def request(
         "format": format_ or "",
         "columns": [name.strip() for name in columns.split(",")] if columns else None,
     }
-    row, is_new = _asked(file_type, _criteria(criteria, chosen), asked)
-    if not as_json:
-        printing.say(row.id)
-        if not is_new:
-            printing.say(f"An earlier request answers for it, which is {row.state}.", err=True)
-        elif not row.requester:
-            printing.say("It has no requester: nobody may have the file, unless its type is for anybody.", err=True)
-    if wait is not None:
-        row = _ended(row, wait, quiet=as_json)
-    if as_json:
-        print_json({**shown.brief(row), "error_message": row.error_message, "is_new": is_new})
-    elif wait is not None:
+    chosen_criteria = _criteria(criteria, chosen)
+    with _interrupts() as noted:
+        row, is_new = _asked(file_type, chosen_criteria, asked)
+        if not as_json:
+            _say_beginning(row, is_new)
+        try:
+            if wait is not None:
+                for now in _looks(row, wait, noted, quiet=as_json):
+                    row = now
+        finally:  # whatever ends the waiting: a program goes on with the id
+            if as_json:
+                print_json({**shown.brief(row), "error_message": row.error_message, "is_new": is_new})
+    if wait is not None and not as_json:
         _say_end(row)
-    if wait is not None and row.state != State.READY:
-        click.get_current_context().exit(1)
+    is_missing = wait is not None and row.state != State.READY
+    click.get_current_context().exit(INTERRUPTED if noted else int(is_missing))
+
+
+@contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """Each Ctrl-C within the block: the first is noted, so that what is stored is told of; the second breaks off."""
+    noted: list[int] = []
+
+    def note(number: int, _: object) -> None:
+        if noted:
+            raise KeyboardInterrupt
+        noted.append(number)
+
+    before = signal.getsignal(signal.SIGINT)
+    if before != signal.SIG_IGN:  # as a shell's background jobs have it
+        signal.signal(signal.SIGINT, note)
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _say_beginning(row: FileRequest, is_new: bool) -> None:
+    printing.say(row.id)
+    if not is_new:
+        printing.say(f"An earlier request answers for it, which is {row.state}.", err=True)
+    elif not row.requester:
+        printing.say("It has no requester: nobody may have the file, unless its type is for anybody.", err=True)
 
 
 def _asked(file_type: str, criteria: Any, asked: dict[str, Any]) -> tuple[FileRequest, bool]:
@@ -133,13 +166,16 @@ def _json(text: str, name: str) -> Any:
         raise WrongUse(f"{name.removesuffix(':')} is no JSON: {error}") from None
 
 
-def _ended(row: FileRequest, seconds: float, *, quiet: bool) -> FileRequest:
-    """The request as it ends, or as it is when the time is over. Raises: NotThere."""
+def _looks(row: FileRequest, seconds: float, noted: Sequence[int], *, quiet: bool) -> Iterator[FileRequest]:
+    """The request, each time that it is looked at, until it ends or the time is over. Raises: NotThere.
+
+    :param noted: it is over as well when something is in it.
+    """
     from bgtasks import deployment
 
     record, deadline, pause = deployment.current().requests, time.monotonic() + seconds, SOON
     with printing.console(stderr=True).status("") as spinner:
-        while row.state in LIVE and time.monotonic() < deadline:
+        while row.state in LIVE and time.monotonic() < deadline and not noted:
             if not quiet:
                 spinner.update(shown.doing(row))
             time.sleep(max(0, min(pause, deadline - time.monotonic())))
@@ -147,8 +183,7 @@ def _ended(row: FileRequest, seconds: float, *, quiet: bool) -> FileRequest:
             now = record.get(row.id)
             if now is None:
                 raise NotThere(f"The request {row.id} has been removed.")
-            row = now
-    return row
+            yield (row := now)
 
 
 def _say_end(row: FileRequest) -> None:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import click
 
-from bgtasks import database, engines, stopping
+from bgtasks import database, engines, settings, stopping, store_urls
 from bgtasks.cli.base import LATER, as_json, bgtasks, plainly, print_json
 from bgtasks.pacing import Pace
 from bgtasks.sweeps import cleaning, noting, processing
@@ -72,24 +72,40 @@ def process(items: int | None, timeout: float | None, sleep: float, as_json: boo
 @click.option(
     "--all-orphans", is_flag=True, help="Remove orphans also if the table has no request for most of a store's objects."
 )
+@click.option(
+    "--store",
+    "stores",
+    multiple=True,
+    metavar="URL",
+    help="Look for orphans there too: where files were once, and nobody names it any more. May be repeated.",
+)
 @as_json
 @plainly
 def clean(
-    timeout: float | None, sleep: float, leeway: float, items: int | None, all_orphans: bool, as_json: bool
+    timeout: float | None,
+    sleep: float,
+    leeway: float,
+    items: int | None,
+    all_orphans: bool,
+    stores: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Remove expired files, old rows, and objects that no row names.
 
     Beat does the same; this is for cron. It may run beside other runs, and can be stopped at any time:
     the next run goes on where it was. Where the table has no request for most of a store's objects, it is taken for
-    another's: none of them is removed, unless you say --all-orphans.
+    another's: none of them is removed, unless you say --all-orphans. With --store that holds for the stores that you
+    name alone.
 
     \b
     Example:
         celery bgtasks clean --timeout 300 --sleep 0.1
+        celery bgtasks clean --store s3://former-exports
     """
+    _check_stores(stores)
     stopping.listen(signal.SIGINT, signal.SIGTERM)
     with stopping.in_step():
-        done = cleaning.clean(pace := Pace(timeout, sleep, items), leeway, all_orphans=all_orphans)
+        done = cleaning.clean(pace := Pace(timeout, sleep, items), leeway, all_orphans=all_orphans, stores=stores)
     if done.away is None:
         noting.ran("clean")
     if as_json:
@@ -103,3 +119,14 @@ def clean(
         click.echo(LATER)
     if done.faults or done.spared:
         raise click.ClickException("Not everything could be cleaned: see the messages above.")
+
+
+def _check_stores(urls: tuple[str, ...]) -> None:
+    """Whether each may be a store: a folder that is not there would be made. Raises: click.BadParameter."""
+    for url in urls:
+        try:
+            kind = store_urls.scheme(store_urls.checked(url))
+        except ValueError as fault:  # it shows no URL, which may hold a password
+            raise click.BadParameter(f"it {fault}", param_hint="--store") from None
+        if not kind and not settings.current().path(url).is_dir():
+            raise click.BadParameter(f"there is no folder {url}", param_hint="--store")

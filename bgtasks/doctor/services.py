@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import uuid
 from collections.abc import Iterator
 from email.utils import make_msgid
@@ -20,7 +21,7 @@ from sqlalchemy.engine import make_url
 from bgtasks import database, engines, queues, store_urls, whereabouts
 from bgtasks.doctor import inquiry
 from bgtasks.doctor.findings import Check, Finding, NotExaminedError, fault, ok, warning, why
-from bgtasks.doctor.subject import Subject
+from bgtasks.doctor.subject import Shared, Subject
 from bgtasks.engines import WRITES
 from bgtasks.errors import BgtasksError
 from bgtasks.install import queue_names
@@ -31,6 +32,7 @@ from bgtasks.stores import Store
 
 CONTENT = b"celery bgtasks check"
 MIGRATE = "celery bgtasks migrate"
+MEND_STORE = "start it, make room, grant the right to write, or mend bgtasks_store_url"
 
 
 def broker_check(subject: Subject) -> Iterator[Finding]:
@@ -174,15 +176,27 @@ def store_check(subject: Subject) -> Iterator[Finding]:
     with contextlib.suppress(Exception):  # the check of the file types says what is wrong with them
         subject.file_types.get()
         urls = whereabouts.known()
-    for url in urls:
-        yield _stored(subject, url or subject.settings.store_url)
+    places = [url or subject.settings.store_url for url in urls]
+    asked = [Shared(subject.app, functools.partial(_stored, subject, url)) for url in places]
+    for one in asked:  # at the same time: one that is away must not take the others' time
+        one.begin()
+    for url, one in zip(places, asked, strict=True):
+        try:
+            yield one.get()
+        except TimeoutError:
+            yield fault(f"{_place(subject, url)} does not answer.", MEND_STORE)
+
+
+def _place(subject: Subject, url: str) -> str:
+    return url if "://" in url else str(subject.settings.path(url))
 
 
 def _stored(subject: Subject, url: str) -> Finding:
     # If this process dies, the sweep removes it: no row has this id.
-    key, where = f"{uuid.uuid4()}/1", url if "://" in url else str(subject.settings.path(url))
+    key, where = f"{uuid.uuid4()}/1", _place(subject, url)
+    options = store_urls.options_of(url, subject.settings.store_options)
     try:
-        store = Store(url, subject.settings.root, store_urls.options_of(url, subject.settings.store_options))
+        store = Store(url, subject.settings.root, options, is_patient=False)
         with store.open_writer(key) as writer:
             writer.write(CONTENT)
             writer.commit()
@@ -190,7 +204,7 @@ def _stored(subject: Subject, url: str) -> Finding:
         store.delete(key)
     except BgtasksError as error:
         what = f"{error} ({why(error)})" if error.__cause__ else str(error)
-        return fault(f"{where}: {what}", "start it, make room, grant the right to write, or mend bgtasks_store_url")
+        return fault(f"{where}: {what}", MEND_STORE)
     if found != CONTENT:
         return fault(f"{where} gave back something else than it took.", "mend the store")
     return ok(f"{where} took an object, gave it back and removed it.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from pathlib import Path
@@ -38,6 +39,7 @@ URLS = (
     "bgtasks_store_url",
     "bgtasks_smtp_url",
     "bgtasks_base_url",
+    "bgtasks_login_url",
 )
 #: Other settings that are shown nowhere; some are mappings, in which some values are short and no secrets.
 SECRETS = tuple(
@@ -57,12 +59,19 @@ class Shared(Generic[Answer]):
         self._app, self._ask = app, ask
         self._answer: Future[Answer] = Future()
         self._asked = threading.Lock()
+        self._deadline = 0.0
+
+    def begin(self) -> None:
+        """Have it asked, unless somebody has."""
+        if self._asked.acquire(blocking=False):
+            self._deadline = time.monotonic() + WAIT
+            threading.Thread(target=self._run, daemon=True).start()
 
     def get(self) -> Answer:
         """The answer, or what was raised instead. Raises: TimeoutError."""
-        if self._asked.acquire(blocking=False):
-            threading.Thread(target=self._run, daemon=True).start()
-        return self._answer.result(WAIT)
+        self.begin()
+        began = time.monotonic()
+        return self._answer.result(max(0.0, (self._deadline or began + WAIT) - began))
 
     def _run(self) -> None:
         self._app.set_current()  # Celery's current app is a thread's own

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from sqlalchemy import select, type_coerce
@@ -42,6 +42,7 @@ def workers_check(subject: Subject) -> Iterator[Finding]:
     else:
         mine = particulars.of(subject.settings)
         faults = [found for name in sorted(answers.particulars) for found in _compared(subject, mine, name)]
+        faults += _stores(mine, answers.particulars)
         yield from faults or [ok(f"{', '.join(sorted(answers.particulars))}: of one mind with this process.")]
 
 
@@ -82,6 +83,36 @@ def _places(name: str, one: dict[str, str], two: dict[str, str], *, is_elsewhere
             f"{name} is on another machine, and the database or the store is on a disk.",
             "share that folder, or take postgresql://… and s3://…",
         )
+
+
+def _stores(mine: dict[str, Any], theirs: Mapping[str, dict[str, Any]]) -> Iterator[Finding]:
+    """The types whose files one process puts elsewhere than another: of the workers, or this one."""
+    everybody = {"this process": mine, **theirs}
+    told: set[str] = set()
+    for key in (entry["key"] for entry in mine["keys"]):
+        # A worker of an earlier release does not say.
+        said = {
+            who: entry["stores"]
+            for who, of in everybody.items()
+            for entry in of["keys"]
+            if entry["key"] == key and "stores" in entry
+        }
+        for name in sorted(set().union(*said.values()) - told):
+            groups = _by_place({who: stores[name] for who, stores in said.items() if name in stores})
+            if len(groups) > 1:
+                told.add(name)
+                yield warning(
+                    f"{' and '.join(groups)} put the files of {name} into different stores.",
+                    f"give all of them the same store_url of {name}, and restart them",
+                )
+
+
+def _by_place(marks: Mapping[str, str | None]) -> list[str]:
+    """Who has the same mark, together; in order."""
+    groups: dict[str | None, list[str]] = {}
+    for who, place in marks.items():
+        groups.setdefault(place, []).append(who)
+    return [", ".join(sorted(group)) for group in groups.values()]
 
 
 def _types(subject: Subject, name: str, mine: set[str], theirs: set[str]) -> Iterator[Finding]:

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable, Iterator
 from celery.exceptions import SoftTimeLimitExceeded
 
 from bgtasks import deployment, stopping, tallies
-from bgtasks.errors import ImproperlyConfigured
+from bgtasks.errors import ImproperlyConfigured, NotificationRefused, OutdatedTables
 from bgtasks.models import FileRequest
 from bgtasks.notifiers.apprise import AppriseNotifier
 from bgtasks.notifiers.email import EmailNotifier
 from bgtasks.notifiers.messages import Attachment, Message, Notifier, Occasion
 from bgtasks.notifiers.webhook import WebhookNotifier
-from bgtasks.patience import is_transient, persistently
+from bgtasks.patience import asked_wait, is_transient, persistently
 
 __all__ = [
     "BUILT_IN",
@@ -73,7 +73,7 @@ def tell(
     :param recipients: the people; a channel that addresses nobody in particular is told all the same.
     :param compose: makes the message for a recipient; called for each one that is really sent, at the last moment.
     Raises: TransientError, NotificationRefused, ImproperlyConfigured, ObjectMissing, and what a notifier of somebody
-    else's raises; once the others have been told.
+    else's raises; once the others have been told. Of several that may work later it is the one that will take longest.
     """
     told, faults = 0, list[Exception]()
     people = list(dict.fromkeys(recipients))
@@ -82,12 +82,12 @@ def tell(
             try:
                 _tell(file_request, event, channel, name, recipient, compose)
                 told += 1
-            except SoftTimeLimitExceeded:  # there is no time left for the others
+            except (SoftTimeLimitExceeded, OutdatedTables):  # there is no time, or no ledger, for the others
                 raise
             except Exception as fault:  # whatever it is, the others are told nevertheless
                 faults.append(fault)
     if faults:
-        raise min(faults, key=lambda fault: not is_transient(fault))
+        raise max(faults, key=lambda fault: (is_transient(fault), asked_wait(fault)))
     return told
 
 
@@ -139,10 +139,17 @@ def _tell(
     # A failed request may be retried, and fail again: this is told, too.
     since = file_request.finished_at if event == Occasion.FAILED else None
     line = ledger.open(file_request.id, event, name, recipient, since)
+    if line.is_refused:
+        raise NotificationRefused("The notification was refused before.", line.refusal or "refused")
     if line.sent_at is None:
         message = compose(recipient)
         with stopping.staying():  # what is sent and not noted is sent again
-            _send(channel, message, recipient, line.message_id)
+            try:
+                _send(channel, message, recipient, line.message_id)
+            except NotificationRefused as refused:
+                reason = refused.reason
+                persistently(lambda: ledger.refuse(line, reason))
+                raise
             persistently(lambda: ledger.close(line))
 
 

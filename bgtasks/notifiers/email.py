@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import smtplib
+import socket
 import ssl
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from email.message import EmailMessage
@@ -15,9 +17,10 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from werkzeug.http import parse_options_header
 
 from bgtasks.errors import ImproperlyConfigured, NotificationRefused, TransientError
+from bgtasks.notifiers import addresses
 from bgtasks.notifiers.messages import Attachment, Message
 
-TIMEOUT = 20.0  # seconds for each answer of the server
+TIMEOUT = 20.0  # seconds for each answer of the server, and of whoever knows its address
 PORTS = {"smtp": 25, "smtps": 465}
 #: The answer to a mail that is larger than the server takes (RFC 1870, 6.1).
 TOO_BIG = 552
@@ -51,7 +54,7 @@ class EmailNotifier:
         try:
             mail = _mail(message, recipient, message_id)
         except ValueError:  # a line break in an address, say
-            raise NotificationRefused("The mail can't be written: an address is not one.") from None
+            raise NotificationRefused("The mail can't be written: an address is not one.", "bad_address") from None
         try:
             self._deliver(mail)
         except _TooBig:
@@ -90,11 +93,22 @@ class EmailNotifier:
 
     def _open(self) -> smtplib.SMTP:
         if self._url.scheme == "smtps":
-            return smtplib.SMTP_SSL(self._host, self._port, timeout=TIMEOUT, context=ssl.create_default_context())
-        return smtplib.SMTP(self._host, self._port, timeout=TIMEOUT)
+            return _SecureRoad(self._host, self._port, timeout=TIMEOUT, context=ssl.create_default_context())
+        return _Road(self._host, self._port, timeout=TIMEOUT)
 
     def _wants_tls(self, server: smtplib.SMTP) -> bool:
         return self._starttls == "always" or (self._starttls == "auto" and server.has_extn("starttls"))
+
+
+class _Road(smtplib.SMTP):
+    """SMTP whose question for the server's address has an end, too."""
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
+        return addresses.connected(addresses.resolved(host, port, time.monotonic() + timeout), lambda: timeout)
+
+
+class _SecureRoad(smtplib.SMTP_SSL, _Road):
+    """The same with TLS from the start: it wraps the socket that it gets from there."""
 
 
 def _mail(message: Message, recipient: str, message_id: str) -> EmailMessage:
@@ -132,7 +146,7 @@ def _translated() -> Iterator[None]:
     except smtplib.SMTPResponseException as error:
         raise _refusal(error.smtp_code) from None
     except smtplib.SMTPNotSupportedError as error:
-        raise NotificationRefused("The mail server lacks what this mail needs.") from error
+        raise NotificationRefused("The mail server lacks what this mail needs.", "not_supported") from error
     except (smtplib.SMTPException, OSError) as error:
         raise TransientError("The mail server does not answer just now.") from error
 
@@ -146,4 +160,4 @@ def _refusal(code: int) -> TransientError | NotificationRefused:
     if code < 500:
         return TransientError(f"The mail server asks to try again later ({code}).")
     kind = _TooBig if code == TOO_BIG else NotificationRefused
-    return kind(f"The mail server refuses the mail ({code}).")
+    return kind(f"The mail server refuses the mail ({code}).", str(code))

@@ -64,5 +64,6 @@ class Notifier(Protocol):
 
         :param message: ``message.event`` says what has happened.
         :param message_id: in the form of a mail's Message-ID, and the same on each try.
-        Raises: TransientError, if later may work: it is tried again; NotificationRefused, if it won't.
+        Raises: TransientError, if later may work: it is tried again, and not before its ``retry_after``;
+        NotificationRefused, if it won't: the ledger keeps its ``reason``, a short code, and it is not tried again.
         """

@@ -14,13 +14,16 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Any
 from urllib.parse import SplitResult
 
 from bgtasks.errors import NotificationRefused, TransientError
+from bgtasks.notifiers import addresses
+from bgtasks.notifiers.addresses import Address
 
-#: Seconds for the connection to one address, and for all of it.
+#: Seconds for the connection to one address, and for all of it, from the question for the name on.
 CONNECT, WHOLE = 5.0, 15.0
 PORTS = {"https": 443, "http": 80}
 #: IPv6 addresses by which a translator reaches IPv4 ones (RFC 6052).
@@ -32,11 +35,17 @@ GIVEN_OUT, EXAMPLES = IPv6Network("2000::/3"), IPv6Network("3fff::/20")
 #: 168.63.129.16?", Azure).
 OF_CLOUDS = (IPv4Address("168.63.129.16"),)
 
-Address = tuple[socket.AddressFamily, Any]
+
+@dataclass(frozen=True)
+class Answer:
+    """What is read of an answer."""
+
+    status: int
+    retry_after: str | None  #: the header, as it was sent
 
 
-def post(url: SplitResult, body: bytes, headers: Mapping[str, str], *, allow_private: bool) -> int:
-    """Send a body, and return the status of the answer, of which nothing else is read. No redirect is followed.
+def post(url: SplitResult, body: bytes, headers: Mapping[str, str], *, allow_private: bool) -> Answer:
+    """Send a body, and return what the answer's head says. No redirect is followed.
 
     :param url: ``https://…``, or ``http://…``.
     :param allow_private: whether it may be within this machine or a private network.
@@ -56,11 +65,11 @@ def greet(url: SplitResult, *, allow_private: bool) -> None:
 @contextlib.contextmanager
 def _opened(url: SplitResult, deadline: float, *, allow_private: bool) -> Iterator[socket.socket]:
     host, port = str(url.hostname), url.port or PORTS[url.scheme]
-    addresses = _resolved(host, port)
-    if not allow_private and not all(is_public(sockaddr[0]) for _, sockaddr in addresses):
-        raise NotificationRefused("The webhook's host has an address that is not a public one.")
+    found = _resolved(host, port, deadline)
+    if not allow_private and not all(is_public(sockaddr[0]) for _, sockaddr in found):
+        raise NotificationRefused("The webhook's host has an address that is not a public one.", "not_public")
     try:
-        with _connected(addresses, deadline) as plain:
+        with addresses.connected(found, lambda: min(CONNECT, _left(deadline))) as plain:
             plain.settimeout(_left(deadline))
             if url.scheme == "http":
                 yield plain
@@ -88,38 +97,24 @@ def _unwrapped(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
     return address.ipv4_mapped or address.sixtofour or address
 
 
-def _resolved(host: str, port: int) -> list[Address]:
+def _resolved(host: str, port: int, deadline: float) -> list[Address]:
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
+        return addresses.resolved(host, port, deadline)
+    except OSError as error:
         raise TransientError("The webhook's host can't be found just now.") from error
-    return [(socket.AddressFamily(family), sockaddr) for family, _, _, _, sockaddr in found]
 
 
-def _connected(addresses: list[Address], deadline: float) -> socket.socket:
-    """A connection to the first address that takes one."""
-    fault: OSError = OSError("no address")
-    for family, sockaddr in addresses:
-        made = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            made.settimeout(min(CONNECT, _left(deadline)))
-            made.connect(sockaddr)
-        except OSError as error:
-            made.close()
-            fault = error
-        else:
-            return made
-    raise fault
-
-
-def _exchange(line: socket.socket, url: SplitResult, body: bytes, headers: Mapping[str, str], deadline: float) -> int:
+def _exchange(
+    line: socket.socket, url: SplitResult, body: bytes, headers: Mapping[str, str], deadline: float
+) -> Answer:
     kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
     connection = kind(str(url.hostname), url.port)
     connection.auto_open = 0  # it never connects by itself
     connection.sock = _Line(line, deadline)
     target = (url.path or "/") + (f"?{url.query}" if url.query else "")
     connection.request("POST", target, body, dict(headers))
-    return connection.getresponse().status
+    answer = connection.getresponse()
+    return Answer(answer.status, answer.getheader("Retry-After"))
 
 
 class _Line:
@@ -133,7 +128,7 @@ class _Line:
         self._line.sendall(data)
 
     def makefile(self, mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_Answer(self._receive), 4096)
+        return io.BufferedReader(_Incoming(self._receive), 4096)
 
     def close(self) -> None:
         """It is closed by whoever has opened it."""
@@ -143,7 +138,7 @@ class _Line:
         return self._line.recv_into(buffer)
 
 
-class _Answer(io.RawIOBase):
+class _Incoming(io.RawIOBase):
     def __init__(self, receive: Callable[[Any], int]) -> None:
         self._receive = receive
 

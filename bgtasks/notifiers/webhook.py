@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
+from werkzeug.http import parse_date
+
 from bgtasks import webhook_secrets
 from bgtasks.errors import ImproperlyConfigured, NotificationRefused, TransientError
 from bgtasks.notifiers import pinned
@@ -20,6 +22,8 @@ from bgtasks.notifiers.messages import Message
 
 #: Answers beside 5xx after which a later try may work.
 LATER = (408, 425, 429)
+#: Those that may say how much later.
+SAYS_WHEN = (429, 503)
 
 
 class WebhookNotifier:
@@ -107,10 +111,24 @@ def signed(webhook_id: str, timestamp: int, body: bytes, keys: Sequence[bytes]) 
     }
 
 
-def _check(status: int) -> None:
+def _check(answer: pinned.Answer) -> None:
     """What the receiver has said. Raises: TransientError, NotificationRefused."""
+    status = answer.status
     if 200 <= status < 300:
         return
     if status >= 500 or status in LATER:
-        raise TransientError(f"The webhook's receiver asks to try again later ({status}).")
-    raise NotificationRefused(f"The webhook's receiver refuses it ({status}).")
+        wait = _seconds(answer.retry_after) if status in SAYS_WHEN else None
+        raise TransientError(f"The webhook's receiver asks to try again later ({status}).", retry_after=wait)
+    raise NotificationRefused(f"The webhook's receiver refuses it ({status}).", str(status))
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """What a header Retry-After asks for: seconds or a date (RFC 9110, 10.2.3); None for anything else."""
+    said = (retry_after or "").strip()
+    if said.isascii() and said.isdigit():
+        return float(said)
+    try:
+        date = parse_date(said)
+    except OverflowError:  # of a number in it that is larger than any date's
+        return None
+    return None if date is None else max(0.0, (date - datetime.now(UTC)).total_seconds())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,9 @@ from tests.support.handmade import finished, in_seconds
 LONG_AGO = -366 * 86_400.0
 
 
-def run(leeway: float = LEEWAY, *, all_orphans: bool = False, **bounds: Any) -> Cleaned:
+def run(leeway: float = LEEWAY, *, all_orphans: bool = False, stores: Collection[str] = (), **bounds: Any) -> Cleaned:
     """One run of the sweep."""
-    return cleaning.clean(Pace(**bounds), leeway, all_orphans=all_orphans)
+    return cleaning.clean(Pace(**bounds), leeway, all_orphans=all_orphans, stores=stores)
 
 
 def put(parts: Deployment, key: str, contents: bytes = b"123") -> str:

@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 import celeryconfig
+from bgtasks.cli import upkeep
 from bgtasks.deployment import Deployment
 from bgtasks.states import State
 from bgtasks.sweeps.cleaning import FEW, LEEWAY
@@ -138,6 +140,28 @@ def test_a_store_of_another_table_is_said(parts: Deployment, clean: Clean) -> No
     assert (code, f"orphans spared: {FEW + 1}" in output, "clean --all-orphans" in errors) == (1, True, True)
     code, output, _ = said(clean("--all-orphans"))
     assert (code, f"orphans removed: {FEW + 1}" in output, keys(parts)) == (0, True, set())
+
+
+@sqlite_only
+def test_stores_are_named(parts: Deployment, clean: Clean, tmp_path: Path) -> None:
+    """Where files were once."""
+    id = set_row(parts, finished(), fence=5).id
+    for folder in ("former", "older"):
+        (tmp_path / folder / id).mkdir(parents=True)
+        (tmp_path / folder / id / "3").write_bytes(b"1")
+    arguments = [part for folder in ("former", "older") for part in ("--store", str(tmp_path / folder))]
+    code, output, _ = said(clean(*arguments))
+    assert (code, "orphans removed: 2" in output) == (0, True)
+
+
+@sqlite_only
+@pytest.mark.parametrize(("url", "why"), [("none", "no folder none"), ("s3://key:a-password@bucket", "takes no user")])
+def test_what_is_no_store_is_refused(parts: Deployment, url: str, why: str) -> None:
+    """By its option and without a password; no folder is made."""
+    done = CliRunner().invoke(upkeep.clean, ["--store", url])
+    assert (done.exit_code, "--store" in done.output, why in done.output) == (2, True, True)
+    assert "a-password" not in done.output
+    assert not Path("none").exists()
 
 
 def test_a_database_that_is_away_is_said(clean: Clean, tmp_path: Path, database_url: str) -> None:

@@ -14,7 +14,8 @@ from bgtasks.claims import Claim
 from bgtasks.deployment import Deployment
 from bgtasks.errors import ClaimLost
 from bgtasks.models import FileRequest
-from bgtasks.states import State
+from bgtasks.states import EventKind, State
+from bgtasks.sweeps import finding
 from bgtasks.sweeps.cleaning import LEEWAY
 from bgtasks.wsgi import application
 from tests.clean.scenes import (
@@ -98,6 +99,64 @@ def test_a_file_that_is_needed_stays(parts: Deployment, made: Callable[[Deployme
     assert parts.store.size(str(row.object_key)) == row.size
 
 
+GRACE = 7 * 86_400.0  # bgtasks_give_up
+
+
+def reminded(parts: Deployment) -> FileRequest:
+    """Somebody was told that it is ready, and is to be told that it expires."""
+    row = end(parts, claim(parts, with_object(parts, "tokenize")))
+    return set_row(parts, row, notified_at=in_seconds(-LEEWAY), dispatch_at=in_seconds(0))
+
+
+def held_by_the_dead(parts: Deployment) -> FileRequest:
+    """Its worker died in the midst of it, and its file type was removed before a sweep came by."""
+    return set_row(parts, held_by_notify(parts), leased_until=in_seconds(-GRACE - 60))
+
+
+@pytest.mark.parametrize("made", [still_to_tell, reminded, held_by_the_dead])
+def test_a_file_that_nobody_tells_of_goes_at_last(parts: Deployment, made: Callable[[Deployment], FileRequest]) -> None:
+    """Nobody serves its queue, and so nobody has prolonged it: the history says that nobody was told."""
+    row = set_row(parts, made(parts), expires_at=in_seconds(-GRACE - LEEWAY + 60))
+    assert run().expired == 0
+    row = set_row(parts, row, expires_at=in_seconds(-GRACE - LEEWAY - 60))
+    assert run().expired == 1
+    after = now(parts, row)
+    assert (after.state, after.object_key, after.fence) == (State.EXPIRED, None, row.fence + 1)
+    assert (after.dispatch_at, after.leased_by, after.leased_until) == (None, None, None)
+    assert told(parts, row)[-2:] == ["not_notified", "expired"]
+    assert keys(parts) == set()
+    for seen in (row, after):  # the message that comes after all; and one that is published for the row as it is
+        with pytest.raises(ClaimLost):
+            parts.requests.claim(Claim.of(seen), "notify", row.step, "late worker")
+    assert finding.due() == []
+
+
+def test_a_file_that_is_being_told_of_stays(parts: Deployment) -> None:
+    """However long ago it has expired: its worker gives signs of life, and will prolong it."""
+    row = set_row(parts, held_by_notify(parts), expires_at=in_seconds(LONG_AGO))
+    assert run().expired == 0
+    assert now(parts, row).leased_by == row.leased_by
+
+
+def test_a_file_of_which_somebody_was_told(parts: Deployment) -> None:
+    """One recipient was, and another never could be: the history does not say that nobody was."""
+    row = set_row(parts, still_to_tell(parts), expires_at=in_seconds(-2 * GRACE))
+    parts.ledger.close(parts.ledger.open(row.id, "ready", "email", "ada@example.com"))
+    parts.ledger.open(row.id, "ready", "email", "grace@example.com")
+    assert run().expired == 1
+    assert told(parts, row)[-1] == "expired"
+    assert "not_notified" not in told(parts, row)
+
+
+def test_what_was_said_meanwhile_is_not_said_again(parts: Deployment) -> None:
+    """A sweep that saw the row waiting finds that somebody has had a try since."""
+    seen = set_row(parts, reminded(parts), expires_at=in_seconds(LONG_AGO))
+    held = parts.requests.claim(Claim.of(seen), "tell_expiry", seen.step, "worker")
+    parts.requests.finish(held, {}, EventKind.NOT_NOTIFIED, waits=False)
+    assert len(parts.requests.expire([seen], LEEWAY)) == 1
+    assert [kind for kind in told(parts, seen) if kind in ("not_notified", "expired")] == ["not_notified", "expired"]
+
+
 def test_a_file_that_was_told_expires(parts: Deployment) -> None:
     """Once its mail is sent, a ready file waits for nothing but its time."""
     row = set_row(parts, end(parts, claim(parts, with_object(parts, "tokenize"))), expires_at=in_seconds(-2 * LEEWAY))
@@ -139,6 +198,13 @@ def test_a_failed_request_that_is_being_told_is_left_alone(parts: Deployment) ->
     assert keys(parts) == {held.file_request.object_key}
     end(parts, held)
     assert run().leftovers == 1
+
+
+def test_what_a_dead_worker_holds_goes_at_last(parts: Deployment) -> None:
+    """Its file type is gone: no sweep takes it over."""
+    held = claim(parts, failed(parts, waits=True))
+    set_row(parts, held.file_request, leased_until=in_seconds(-GRACE - 60))
+    assert (run().leftovers, keys(parts)) == (1, set())
 
 
 def test_a_retry_beside_the_sweep_keeps_its_own_object(parts: Deployment) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import signal
 import threading
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -159,6 +162,38 @@ def test_whoever_has_waited_long_enough_is_told_where_it_stands(run: Run) -> Non
     """The request goes on."""
     said = run("request", "chosen", *ADA, "--wait", "0.2")
     assert (said.code, "It goes on: waits: fetch_criteria." in said.errors) == (1, True)
+    said = run("request", "chosen", *ADA, "--wait", "0.2", "--json")
+    assert (said.code, said.json["state"], said.errors) == (1, "pending", "")
+
+
+@sqlite_only
+@pytest.mark.parametrize("as_json", [True, False])
+def test_whatever_ends_the_waiting_the_id_is_printed(parts: Deployment, run: Run, as_json: bool) -> None:
+    """Whoever presses Ctrl-C, or whose request is removed, goes on with it; the exit code tells which."""
+
+    def interrupt(row: FileRequest) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def remove(row: FileRequest) -> None:
+        parts.requests.cancel(row.id)
+        parts.requests.delete(row.id)
+
+    for act, code, told_of in (
+        (interrupt, 130, "" if as_json else "It goes on: waits: fetch_criteria.\n"),
+        (remove, 3, "Error: The request {id} has been removed.\n"),
+    ):
+        meddler = threading.Thread(target=lambda act=act: act(wait_for(_live(parts))))
+        meddler.start()
+        said = run("request", "chosen", *ADA, "--wait", "60", *(["--json"] if as_json else []))
+        meddler.join()
+        id = said.json["id"] if as_json else said.output.strip()
+        assert (said.code, said.errors) == (code, told_of.format(id=uuid.UUID(id)))
+        parts.requests.cancel(id)
+
+
+def _live(parts: Deployment) -> Callable[[], FileRequest | None]:
+    """What is being waited for."""
+    return lambda: next(iter(parts.requests.newest(1, states=[State.PENDING])), None)
 
 
 @sqlite_only

@@ -161,14 +161,19 @@ def test_what_a_check_says_has_no_secret(examine: Examine) -> None:
     assert "password" not in told.said
     subject = doctor.Subject(Celery("x", set_as_current=False, broker="redis://:a%20password@127.0.0.1:1/0"))
     assert not re.search("password", subject.hide("it is 'a password' or a%20password"))
-    for given in (
-        {"bgtasks_database_url": "postgresql://ada@127.0.0.1:1/nobody?password=a%20password"},
-        {"bgtasks_base_url": "http://ada:a%20password@127.0.0.1:1"},
-    ):
-        told = examine("database" if "bgtasks_database_url" in given else "base_url", **given)
-        assert told.level != Level.OK
-        assert not re.search("a(%20|[+ ])password", told.said), told.said
-        assert "***" in told.said
+    told = examine("database", bgtasks_database_url="postgresql://ada@127.0.0.1:1/nobody?password=a%20password")
+    assert told.level != Level.OK
+    assert not re.search("a(%20|[+ ])password", told.said), told.said
+    assert "***" in told.said
+
+
+@pytest.mark.parametrize("name", ["bgtasks_base_url", "bgtasks_login_url"])
+def test_what_everybody_is_shown_takes_no_password(examine: Examine, name: str) -> None:
+    """It is refused, and not shown once more."""
+    told = examine("settings", **{name: "http://ada:a%20password@127.0.0.1:1"})
+    assert (told.level, f"{name}: " in told.said, "takes no user" in told.said) == (Level.FAULT, True, True)
+    assert "password@" not in told.said
+    assert "ada" not in told.said
 
 
 def test_where_the_tables_are_is_printed_without_a_password() -> None:

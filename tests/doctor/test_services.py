@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -13,14 +14,16 @@ import pytest
 from kombu import Connection, Queue
 from sqlalchemy.engine import make_url
 
-from bgtasks import database, doctor, migrations, queues
+from bgtasks import database, doctor, migrations, queues, registry
 from bgtasks.deployment import Deployment
 from bgtasks.doctor import Level
 from bgtasks.object_keys import ObjectKey
 from bgtasks.stack import HOST, Mailbox, Stack, free_port
+from bgtasks.stores import opening
 from tests.conftest import new_postgresql
 from tests.doctor.conftest import Examine
 from tests.support.brokers import silent_port
+from tests.support.file_types import Numbers
 from tests.support.rabbitmq import RabbitMQ
 from tests.support.s3 import Bucket
 from tests.support.services import missing
@@ -142,6 +145,32 @@ def test_a_store_that_is_broken(examine: Examine, tmp_path: Path, bucket: Bucket
     for url in (str(tmp_path / "in the way"), bucket.url.replace(bucket.name, "no-such-bucket")):
         told = examine("store", bgtasks_store_url=url)
         assert (told.level, url in told.said) == (Level.FAULT, True)
+
+
+def test_a_store_that_is_silent_takes_no_time_of_the_others(
+    examine: Examine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes connections and answers nothing: it is named, and what is said of the others too."""
+    hasty = {"read_timeout": "300ms", "timeout": "1s"}
+    monkeypatch.setattr(opening, "HASTILY", hasty)
+    keys = dict.fromkeys(("aws_access_key_id", "aws_secret_access_key"), "a key")
+    for name in ("north", "south"):
+        registry.register(type(name, (Numbers,), {"file_type": name, "store_url": f"s3://{name}"}))
+    with silent_port() as port:
+        options = {**keys, "aws_endpoint": f"http://{HOST}:{port}", "allow_http": True, "read_timeout": "60s"}
+        told = examine("store", bgtasks_store_options=options)
+    assert [one.level for one in told.findings] == [Level.OK, Level.FAULT, Level.FAULT], told.said
+    assert ("s3://north: The file store does not answer" in told.said, "no answer within" in told.said) == (True, False)
+
+
+def test_a_store_that_hangs(examine: Examine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as a network folder whose server is gone: nothing limits that but the check itself."""
+    hanging = threading.Event()
+    monkeypatch.setattr("bgtasks.doctor.subject.WAIT", 0.2)
+    monkeypatch.setattr("bgtasks.stores.Store.read", lambda *_: hanging.wait(60))
+    told = examine("store")
+    hanging.set()
+    assert (told.level, "files does not answer" in told.said) == (Level.FAULT, True)
 
 
 def test_a_store_that_is_full(examine: Examine, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from celery.worker.control import Panel
 from sqlalchemy import delete
 
 import celeryconfig as reference
-from bgtasks import database, doctor, install, registry
+from bgtasks import database, doctor, install, particulars, registry, settings
 from bgtasks.control import PING
 from bgtasks.doctor import Level, inquiry
 from bgtasks.doctor.inquiry import Answers
@@ -139,6 +139,33 @@ def test_workers_that_see_something_else(ask: Ask, tmp_path: Path) -> None:
     assert "files.numbers" not in found["queues"].said
 
 
+def test_file_types_with_several_stores(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker's, this process's, another worker's: whoever differs is named, and no store is."""
+    registry._classes.pop("numbers")
+    registry.register(type("Numbers", (Numbers,), {"store_url": "s3://vault"}))
+    found = ask()["workers"]
+    said = f"this process and {name('ours')} put the files of numbers into different stores"
+    assert (found.level, said in found.said, "vault" in found.said) == (Level.WARNING, True, False)
+    mine = particulars.of(settings.current())
+    assert "s3" not in str(mine)
+
+    def worker(stores: dict[str, str | None] | None) -> dict[str, Any]:
+        key = {name: mark for name, mark in mine["keys"][0].items() if name != "stores"}
+        return {**mine, "keys": [key if stores is None else {**key, "stores": stores}]}
+
+    ours = mine["keys"][0]["stores"]
+    of_all = {
+        "a@x": worker({**ours, "unknown": "there"}),
+        "b@x": worker({**ours, "unknown": None}),
+        "of an earlier release@x": worker(None),
+    }
+    answers = Answers(queues={each: set() for each in of_all}, particulars=of_all)
+    monkeypatch.setattr(inquiry, "ask", lambda _: answers)
+    said = ask()["workers"].said
+    assert said.count("into different stores") == 1
+    assert "a@x and b@x put the files of unknown into different stores" in said
+
+
 def test_a_queue_that_was_chosen_for_what_is_to_be_done(ask: Ask, stack: Stack) -> None:
     """Its type may name it for some requests alone."""
     record = database.connect(stack.env["BGTASKS_DATABASE_URL"], Path.cwd())
@@ -199,6 +226,7 @@ def test_a_worker_answers_without_secrets(stack: Stack) -> None:
     (answer,) = app.control.broadcast(PING, reply=True, timeout=10, limit=1)
     (said,) = answer.values()
     assert (said["file_types"], len(said["keys"])) == (["numbers"], 1)
+    assert said["keys"][0]["stores"] == {"numbers": None}
     assert KEY not in str(said)
     assert stack.env["BGTASKS_DATABASE_URL"].partition("///")[2] not in str(said)
     app.close()

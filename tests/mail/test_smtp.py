@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import socket
 import ssl
@@ -35,6 +36,7 @@ class Server:
 
     def __init__(self, **answers: Any) -> None:
         self.answers = answers
+        self.asked: list[str] = []  #: whom it was to take a mail for
         self.accepted: list[str] = []
 
     async def handle_MAIL(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:  # noqa: N802
@@ -42,6 +44,7 @@ class Server:
         return str(self.answers.get("mail", "250 OK"))
 
     async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:  # noqa: N802
+        self.asked.append(address)
         answer = self.answers.get("rcpt", "250 OK")
         answer = answer.get(address, "250 OK") if isinstance(answer, dict) else answer
         if answer.startswith("2"):
@@ -166,7 +169,7 @@ SEVERAL = ["a@example.com", "b@example.com", "c@example.com"]
 def test_one_refusal_keeps_nobody_else_from_being_told(
     parts: Deployment, serve: Serve, answers: dict[str, str], told: list[str], error: type[BgtasksError]
 ) -> None:
-    """The others have their mail, once; what may work later decides whether it is tried again."""
+    """The others have their mail, once; what may work later is tried again, and what was refused for good is not."""
     server = Server(rcpt=answers)
     channel = serve(server)
 
@@ -179,9 +182,15 @@ def test_one_refusal_keeps_nobody_else_from_being_told(
         with pytest.raises(error):
             Several.restore(ready).send_notification(ready, toolbox.create_token(ready))
     assert server.accepted == told
+    refused = [address for address, answer in answers.items() if answer.startswith("5")]
+    assert server.asked == [*SEVERAL, *(address for address in answers if address not in refused)]
+    with parts.database.reading() as session:
+        lines = {line.recipient: line.refusal for line in session.query(Notification).filter_by(sent_at=None)}
+    assert lines == {address: "550" if address in refused else None for address in answers}
     server.answers = {}
-    assert Several.restore(ready).send_notification(ready, toolbox.create_token(ready)) == 3
-    assert sorted(server.accepted) == SEVERAL
+    with pytest.raises(NotificationRefused) if refused else contextlib.nullcontext():
+        Several.restore(ready).send_notification(ready, toolbox.create_token(ready))
+    assert sorted(server.accepted) == [address for address in SEVERAL if address not in refused]
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

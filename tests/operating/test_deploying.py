@@ -17,6 +17,7 @@ import pytest
 
 from bgtasks.stack import HOST, Process, Stack, free_port, listens, wait_for
 from tests.operating.conftest import ROOT
+from tests.support.services import missing
 
 README = (ROOT / "README.md").read_text()
 #: Each unit by the name of its file, such as ``exports-beat.service``.
@@ -69,7 +70,7 @@ def test_systemd_understands_the_units(tmp_path: Path) -> None:
     """Each is complete, and none has a word that systemd would ignore."""
     verify = shutil.which("systemd-analyze")
     if verify is None:
-        pytest.skip("systemd-analyze is not here")
+        missing("systemd-analyze")
     for name, text in UNITS.items():
         file = tmp_path / name
         file.parent.mkdir(exist_ok=True)

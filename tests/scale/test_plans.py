@@ -96,6 +96,7 @@ CALLS: dict[str, Call] = {
     "what is live, for metrics": lambda parts, _: list(Table(parts).collect()),
     "old rows, and their removal": _outdated,
     "expired files, and their removal": _overdue,
+    "the stores that rows name": lambda parts, _: parts.requests.store_urls(),
     "objects": lambda parts, row: parts.requests.orphans([ObjectKey(f"{row.id}/1", row.id, 1, False)]),
 }
 

@@ -31,6 +31,13 @@ def test_reports_hide_secrets_and_what_is_asked_for(shown: dict[str, Any]) -> No
     assert censoring.MASK in app.bugreport()
 
 
+@pytest.mark.parametrize("name", ["bgtasks_base_url", "bgtasks_login_url", "CELERY_BGTASKS_BASE_URL"])
+def test_a_password_that_must_not_be_there_is_hidden(name: str) -> None:
+    """Nothing starts with it, and whoever asks why shows a report to others."""
+    shown = censoring._censored({name: f"https://ada:{MARK}@files.example.com/app"})
+    assert (MARK in str(shown), "files.example.com/app" in shown[name]) == (False, True)
+
+
 def test_a_prefix_of_an_applications_own_changes_nothing() -> None:
     """Django's settings are called ``CELERY_BGTASKS_SMTP_URL``."""
     shown = censoring._censored({"CELERY_BGTASKS_SMTP_URL": MARK, "BGTASKS_LEASE": 60, "bgtasks_smtp_url": None})
@@ -40,6 +47,8 @@ def test_a_prefix_of_an_applications_own_changes_nothing() -> None:
 def test_the_rest_is_shown() -> None:
     """An operator wants to see settings, and when other tasks run."""
     app = Celery("censoring", set_as_current=False)
+    app.conf.update(bgtasks_base_url="https://files.example.com/app/")
     app.conf.update(bgtasks_lease=61, beat_schedule={"own": {"task": "own.task", "args": ("shown",), "schedule": 1.0}})
     assert "bgtasks_lease: 61" in app.bugreport()
     assert "shown" in app.bugreport()
+    assert "https://files.example.com/app/" in app.bugreport()

@@ -67,7 +67,8 @@ BAD: list[tuple[str, Any]] = [
     ("smtp_url", "http://mail.example.com"), ("sendfile", "protected/"), ("database_url", "var/bgtasks.db"),
     ("database_url", "mysql://localhost/files"), ("database_url", ""), ("database_url", None),
     ("store_url", ""), ("store_url", "file://var/files"), ("store_url", "ftp://host/files"), ("store_url", 5),
-    ("from_email", 5),
+    ("from_email", 5), ("base_url", "https://ada:secret@files.example.com"), ("base_url", "https://ada@files.example.com/app"),
+    ("login_url", "https://ada:secret@sso.example.com/"), ("login_url", "//ada:secret@sso.example.com/"),
 ]  # fmt: skip
 
 
@@ -95,6 +96,7 @@ def test_every_fault_is_named_at_once() -> None:
 GOOD: list[tuple[str, Any, Any]] = [
     ("lease", 0.5, 0.5), ("max_attempts", 1, 1), ("default_max_age", None, None),
     ("base_url", "https://files.example.com/app/", "https://files.example.com/app"), ("base_url", "", None),
+    ("login_url", "/login?as=ada@example.com", "/login?as=ada@example.com"),
     ("login_url", "/login", "/login"), ("login_url", "https://sso.example.com/", "https://sso.example.com/"),
     ("smtp_url", "smtps://u:p@mail.example.com:465", "smtps://u:p@mail.example.com:465"),
     ("sendfile", "/protected", "/protected"), ("store_url", "s3://bucket/prefix", "s3://bucket/prefix"),
@@ -173,6 +175,8 @@ def test_what_is_secret_is_not_shown(shown: Any) -> None:
         {"database_url": SECRET},
         {"smtp_url": f"user:{SECRET}@mail.example.com"},
         {"store_url": f"ftp://user:{SECRET}@host"},
+        {"base_url": f"https://user:{SECRET}@host"},
+        {"login_url": f"https://user:{SECRET}@host/login"},
         {"lease": SECRET},
     ],
     ids=lambda conf: next(iter(conf)),
@@ -205,6 +209,17 @@ def test_an_importable_setting_may_be_an_object_or_its_path() -> None:
     assert read(identify=read).load("identify") is read
     with pytest.raises(ImproperlyConfigured, match=r"bgtasks_identify: can't import 'no.such:thing'"):
         read(identify="no.such:thing").load("identify")
+
+
+def test_an_importable_setting_is_found_beside_the_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the working directory, where Celery looks as well; it is not in the sys.path of ``celery bgtasks check``."""
+    (tmp_path / "who_asks.py").write_text("def identify(environ):\n    return 'ada'\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+    assert read(identify="who_asks:identify").load("identify")({}) == "ada"
+    assert str(tmp_path) not in sys.path
 
 
 def test_a_setting_that_is_needed_now_is_named() -> None:

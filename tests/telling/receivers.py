@@ -30,6 +30,7 @@ class Receiver:
         self.names: list[str | None] = []  #: that clients have asked for when TLS began (SNI)
         self.statuses: list[int] = []  #: of the next answers; then it is 204
         self.location = ""
+        self.retry_after = ""
         self.answer: Any = None  #: writes an answer of its own to the connection
         receiver = self
 
@@ -62,6 +63,8 @@ class Receiver:
         handler.send_response(self.statuses.pop(0) if self.statuses else 204)
         if self.location:
             handler.send_header("Location", self.location)
+        if self.retry_after:
+            handler.send_header("Retry-After", self.retry_after)
         handler.send_header("Content-Length", "0")
         handler.end_headers()
 
@@ -69,7 +72,7 @@ class Receiver:
         """Forget what was."""
         for kept in (self.received, self.names, self.statuses):
             kept.clear()
-        self.location, self.answer = "", None
+        self.location, self.retry_after, self.answer = "", "", None
 
     def stop(self) -> None:
         """Stop the server."""

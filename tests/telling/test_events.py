@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from celery import Celery
 from celery.exceptions import SoftTimeLimitExceeded
 
-from bgtasks import FileType, publishing, registry, sweeps, toolbox
+from bgtasks import FileType, patience, publishing, registry, sweeps, toolbox
 from bgtasks.deployment import Deployment
 from bgtasks.errors import ClaimLost, ImproperlyConfigured, RequestFailed, TransientError
 from bgtasks.ledger import Ledger
@@ -124,6 +126,91 @@ def test_one_channels_fault_keeps_no_other_from_being_told(
     assert len(plain.received) == 3
 
 
+def lines(parts: Deployment) -> dict[str, tuple[bool, str | None]]:
+    """By their channels: whether each was told, and why it was refused."""
+    with parts.database.reading() as session:
+        return {
+            line.channel: (line.sent_at is not None, line.refusal if line.is_refused else None)
+            for line in session.query(Notification)
+        }
+
+
+def test_who_refuses_for_good_is_not_tried_again(
+    parts: Deployment, plain: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often the step is repeated for another who is away; in the end its history says that not all know."""
+    monkeypatch.setattr(patience, "IN_SLOT", 0.0)
+    register(notifiers=(hook(plain, name="gone"), hook(plain, name="away")))
+    plain.statuses = [410, 503, 503]
+    row = toolbox.add_request({"count": 3}, "numbers", REQUESTER)
+    assert [registry.dispatch(row.id) for _ in range(2)] == [False, False]
+    assert lines(parts) == {"webhook:gone": (False, "410"), "webhook:away": (False, None)}
+    with pytest.raises(RequestFailed):
+        registry.dispatch(row.id)
+    assert len({received.headers["webhook-id"] for received in plain.received[1:]}) == 1
+    assert len(plain.received) == 4
+    assert lines(parts) == {"webhook:gone": (False, "410"), "webhook:away": (True, None)}
+    after = fresh(parts, row)
+    assert (after.state, after.notified_at) == (State.READY, None)
+    assert told(parts, row)[-3:] == [EventKind.HANDED_BACK, EventKind.STEP, EventKind.NOTIFY_FAILED]
+
+
+def test_who_has_refused_one_failure_is_told_of_the_next(parts: Deployment, plain: Receiver) -> None:
+    """A retry begins anew, also for them: what was noted of the failure before is about that one."""
+    register(notifiers=(hook(plain),), max_rows=1)
+    row = toolbox.add_request({"count": 3}, "numbers", REQUESTER)
+    for status in (410, 204):
+        plain.statuses = [status]
+        with pytest.raises(RequestFailed):
+            registry.dispatch(row.id)
+        assert lines(parts) == {"webhook": (status == 204, "410" if status == 410 else None)}
+        failed = fresh(parts, row)
+        assert failed.error_code == "too_many_rows"
+        assert toolbox.retry(failed)
+    assert len({received.headers["webhook-id"] for received in plain.received}) == len(plain.received) == 2
+
+
+@ON_SQLITE
+def test_what_a_worker_of_before_has_done_outweighs_a_refusal(parts: Deployment) -> None:
+    """It sends what was refused, or begins it anew for the next failure, and leaves the refusal where it was."""
+    at = in_seconds(0)
+    refused = {"created_at": at, "refused_at": at, "refusal": "550"}
+    assert Notification(**refused).is_refused
+    assert not Notification(**refused | {"sent_at": in_seconds(1)}).is_refused
+    assert not Notification(**refused | {"created_at": in_seconds(1)}).is_refused
+
+
+@pytest.mark.parametrize(("header", "least"), [("600", 600), ("9" * 20, 3600)])
+@ON_SQLITE
+def test_a_receiver_says_when_to_come_back(parts: Deployment, plain: Receiver, header: str, least: float) -> None:
+    """The step is handed back at once, until then; for an hour at most, whatever it says, and others are away, too."""
+    register(notifiers=(Faulty(TransientError()), hook(plain)))
+    plain.statuses, plain.retry_after = [429], header
+    row = toolbox.add_request({"count": 3}, "numbers", REQUESTER)
+    asked = in_seconds(0)
+    assert not registry.dispatch(row.id)
+    assert len(plain.received) == 1
+    due = fresh(parts, row).dispatch_at
+    assert due is not None
+    assert timedelta(seconds=least - 1) <= due - asked
+    assert due - in_seconds(0) <= timedelta(seconds=3601)
+
+
+def test_a_short_wait_is_spent_in_the_slot(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not shorter than it was asked for, whatever chance says; once the time is over it is raised."""
+    clock, slept = [0.0], list[float]()
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        clock[0] += seconds
+
+    monkeypatch.setattr(patience, "time", SimpleNamespace(monotonic=lambda: clock[0], sleep=sleep))
+    error = TransientError(retry_after=2.0)
+    with pytest.raises(TransientError):
+        patience.persistently(Faulty(error).fail)
+    assert slept == [2.0, 2.0]
+
+
 class Faulty:
     """A channel of somebody else's, with a fault of its own."""
 
@@ -134,6 +221,9 @@ class Faulty:
         self.error = error
 
     def send(self, message: Message, recipient: str, message_id: str) -> None:
+        raise self.error
+
+    def fail(self) -> None:
         raise self.error
 
 

@@ -6,16 +6,22 @@ import base64
 import hashlib
 import hmac
 import json
+import math
+import os
 import socket
 import ssl
+import threading
 import time
-from datetime import UTC, datetime
+import warnings
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
 
 from bgtasks.errors import BgtasksError, ImproperlyConfigured, NotificationRefused, TransientError
-from bgtasks.notifiers import Message, WebhookNotifier, pinned, webhook
+from bgtasks.notifiers import EmailNotifier, Message, WebhookNotifier, addresses, email, pinned, webhook
 from bgtasks.webhook_secrets import key_of
 from tests.telling.conftest import NAME, SECRET
 from tests.telling.receivers import Received, Receiver, receiving
@@ -102,6 +108,42 @@ def test_the_receivers_no_is_final_or_not(receiver: Receiver, status: int, error
         notifier(receiver.port).send(MESSAGE, "", MESSAGE_ID)
     assert len(receiver.received) == 1
     assert "localhost" not in str(refused.value)
+
+
+def date(seconds: float) -> str:
+    """So many seconds from now, as HTTP has it."""
+    return format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
+
+
+@pytest.mark.parametrize(
+    ("status", "header", "least", "most"),
+    [(429, "120", 120, 120), (503, date(8e4), 4e4, 8e4), (503, date(-8e4), 0, 0), (429, "9" * 5000, 1e9, math.inf)],
+    ids=["seconds", "a date", "a date that is over", "without end"],
+)
+def test_the_receiver_says_how_much_later(
+    receiver: Receiver, status: int, header: str, least: float, most: float
+) -> None:
+    """In seconds, or until a date."""
+    receiver.statuses, receiver.retry_after = [status], header
+    with pytest.raises(TransientError) as later:
+        notifier(receiver.port).send(MESSAGE, "", MESSAGE_ID)
+    assert later.value.retry_after is not None
+    assert least <= later.value.retry_after <= most
+
+
+GARBAGE = [
+    "", "soon", "-5", "1.5", "\xb2", "120, 120", "Wed, 21 Oct 2099", "Wed, 21 Oct 99999999999999999999999 07:28:00 GMT",
+    "Wed, 21 Oct 2099 07:28:00 +99999999999999", "Wed, 21 Oct 2099 07:28:00 +222222222222000",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("status", "header"), [*((503, header) for header in GARBAGE), (500, "120"), (408, "120")])
+def test_what_else_a_receiver_says_of_the_time_is_ignored(receiver: Receiver, status: int, header: str) -> None:
+    """It is tried again all the same, when we see fit; 429 and 503 alone say when (RFC 9110, RFC 6585)."""
+    receiver.statuses, receiver.retry_after = [status], header
+    with pytest.raises(TransientError, match=str(status)) as later:
+        notifier(receiver.port).send(MESSAGE, "", MESSAGE_ID)
+    assert later.value.retry_after is None
 
 
 def test_a_certificate_that_nobody_vouches_for(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,6 +262,81 @@ def test_a_host_that_is_not_known_may_be_later() -> None:
 
 
 # -- how long it takes -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """A resolver that answers nobody, until the test is over or says so."""
+    released, ask = threading.Event(), socket.getaddrinfo
+
+    def getaddrinfo(*asked: Any, **more: Any) -> Any:
+        if not released.wait(20):
+            raise AssertionError("somebody has waited for the resolver")
+        return ask(*asked, **more)
+
+    monkeypatch.setattr(pinned, "WHOLE", 0.05)
+    monkeypatch.setattr(email, "TIMEOUT", 0.05)
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    yield released
+    released.set()
+    for question in questions():
+        question.join()
+
+
+def questions() -> list[threading.Thread]:
+    """Those that wait for the resolver."""
+    return [thread for thread in threading.enumerate() if thread.name == "bgtasks-resolver"]
+
+
+def test_a_resolver_that_hangs_is_not_waited_for(
+    receiver: Receiver, hanging: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither by a webhook nor by a mail, nor by whoever only greets; and however many there are, threads are few."""
+    road, mail = notifier(receiver.port), EmailNotifier("smtp://localhost")
+    calls = (
+        lambda: road.send(MESSAGE, "", MESSAGE_ID),
+        road.greet,
+        mail.greet,
+        EmailNotifier("smtps://localhost").greet,
+    )
+    for number in range(addresses.OPEN + len(calls)):
+        with pytest.raises(TransientError, match=r"found|not answer"):
+            calls[number % len(calls)]()
+    assert len(questions()) == addresses.OPEN
+    assert all(question.daemon for question in questions())  # the process ends without them
+    hanging.set()
+    monkeypatch.setattr(pinned, "WHOLE", 15.0)
+    road.send(MESSAGE, "", MESSAGE_ID)
+    assert len(receiver.received) == 1
+
+
+def test_a_forked_child_has_no_questions_open(hanging: threading.Event) -> None:
+    """Its parent's threads are not in it, and would never make room again."""
+    for _ in range(addresses.OPEN):
+        with pytest.raises(TransientError):
+            notifier(443).greet()
+    before = addresses._Room.slots
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # a fork beside threads is what this is about
+        child = os.fork()
+    if child == 0:  # it must not come back to the test
+        os._exit(0 if addresses._Room.slots.acquire(blocking=False) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert addresses._Room.slots is before
+
+
+def test_the_resolvers_own_fault_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no thread can be started it may be possible later, and the room is free again; a fault of ours is one."""
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", lambda _: (_ for _ in ()).throw(RuntimeError("can't start new thread")))
+        for _ in range(addresses.OPEN + 1):
+            with pytest.raises(TransientError):
+                notifier(443).greet()
+    with pytest.raises(TransientError):
+        notifier(443, "a..b").greet()  # which no encoding of names takes
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [].index(1))
+    with pytest.raises(ValueError, match="is not in list"):
+        notifier(443).greet()
 
 
 def test_an_answer_without_end_is_not_waited_for(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:

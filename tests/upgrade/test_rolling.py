@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from bgtasks import canvas, execution, migrations, registry, toolbox
 from bgtasks.claims import Claim
@@ -121,6 +122,30 @@ def test_a_new_worker_before_the_upgrade_says_what_to_do_and_loses_nothing(parts
     migrations.upgrade(parts.database)
     assert Numbers.handle(row_of(parts))
     assert_is_ready(parts)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_ledger_that_is_not_upgraded_yet_costs_nobody_the_mail(
+    parts: Deployment, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the steps before need nothing new the telling waits for the migration, whatever else is wrong with it."""
+    row = toolbox.add_request({"count": 3}, "numbers", "ada@example.com", id=before.ID)
+    rename(parts, "refusal", "another")
+    with monkeypatch.context() as unconfigured:
+        unconfigured.setattr(Numbers, "notifiers", ("apprise", "email"))
+        assert not Numbers.handle(row)
+    after = row_of(parts)
+    assert (after.state, after.step, after.leased_by) == (State.READY, "tokenize", None)
+    assert after.dispatch_at is not None
+    rename(parts, "another", "refusal")
+    assert Numbers.handle(after)
+    assert [mail["To"] for mail in mailbox.mails] == ["ada@example.com"]
+
+
+def rename(parts: Deployment, column: str, name: str) -> None:
+    """Let the ledger be without a column that our version knows."""
+    with parts.database.one_transaction() as connection:
+        connection.execute(text(f"ALTER TABLE bgtasks_notifications RENAME COLUMN {column} TO {name}"))
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
