@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from celery import Celery, chain
+from celery import Celery, chain, group
 
 from bgtasks import queues, settings
-from bgtasks.claims import Claim
-from bgtasks.models import FileRequest
+from bgtasks.claims import Claim, PartClaim
+from bgtasks.models import FileRequest, Part
 from bgtasks.states import State
 
 #: The steps, in the order in which they run.
@@ -18,6 +18,9 @@ STEPS = ("fetch_criteria", "build_items", "write_bytes", "attach", "tokenize", "
 #: The step that comes after all others, for a file that nobody has downloaded when its time is nearly over: no chain
 #: begins with its link, the sweep ``remind`` does.
 TELL_EXPIRY = "tell_expiry"
+
+#: The task that writes one part of a file, where ``write_bytes`` leaves it to many workers.
+WRITE_PART = "bgtasks.write_part"
 
 #: The errback of every step.
 LOST = "bgtasks.on_lost"
@@ -30,6 +33,8 @@ def task_name(step: str) -> str:
 
 def following(steps: Sequence[str], file_request: FileRequest) -> tuple[str, ...]:
     """The steps whose outcome is not on the row; of an ended request only the telling is left."""
+    if file_request.parts_are_out:
+        return ()  # whoever does the last of them goes on
     waits = file_request.dispatch_at is not None
     if file_request.state == State.FAILED or (file_request.state == State.CANCELLED and waits):
         return ("notify",) if file_request.step != "notify" and "notify" in steps else ()
@@ -81,6 +86,33 @@ def build(
         link.link_error(app.signature(LOST))
         links.append(link)
     return chain(*links, app=app) if links else None
+
+
+def build_parts(
+    file_request: FileRequest,
+    parts: Sequence[Part],
+    queue: str,
+    options: dict[str, Any],
+    app: Celery | None = None,
+    time_limit: float | None = None,
+    at_once: int | None = None,
+) -> Any:
+    """The Celery group of some parts that wait for a worker. They are as good as a request that has been started.
+
+    :param options: more for each one's ``apply_async``.
+    :param time_limit: seconds that each of them may take.
+    :param at_once: the parts after so many queue up behind the requests that nobody has begun; None: no part does.
+    """
+    app = app or settings.this_app()
+    limits, known = _limits(app, time_limit, options), queues.priorities(app)
+    links = []
+    for part in parts:
+        link = app.signature(WRITE_PART, args=(PartClaim.of(file_request, part),))
+        priority = known.later if at_once is None or part.number < at_once else known.first
+        link.set(**{"queue": queue, "priority": priority, "ignore_result": True, **options, **limits})
+        link.link_error(app.signature(LOST))
+        links.append(link)
+    return group(links, app=app)
 
 
 def _limits(app: Celery, time_limit: float | None, options: dict[str, Any]) -> dict[str, float]:

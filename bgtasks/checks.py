@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
+from sqlalchemy import ColumnElement
 
 from bgtasks import formats, notifiers, routes, store_urls, texts
 from bgtasks.errors import ImproperlyConfigured, UnknownFormat
@@ -30,11 +31,25 @@ TEXTS = (
 SEVERAL = ("formats", "columns", "notifiers", "email_recipients", "steps")
 
 #: The attributes that are numbers, or None for no limit.
-LIMITS = ("max_rows", "max_active_per_requester", "max_criteria_size", "email_attach_up_to")
+LIMITS = (
+    "max_rows",
+    "max_active_per_requester",
+    "max_criteria_size",
+    "email_attach_up_to",
+    "parts",
+    "max_parts_at_once",
+)
 
 
-def check(cls: Any) -> None:
-    """See that a file type can work. Raises: ImproperlyConfigured, which names what is wrong."""
+#: The attributes that are columns, and the name that their twins have.
+COLUMNS = {"part_key": "get_part_key", "part_until": "get_part_until"}
+
+
+def check(cls: Any, base: Any) -> None:
+    """See that a file type can work. Raises: ImproperlyConfigured, which names what is wrong.
+
+    :param base: the class whose methods a file type overrides.
+    """
     for text in TEXTS:
         texts.check(cls.__name__, text, getattr(cls, text))
     for name in SEVERAL:
@@ -52,6 +67,7 @@ def check(cls: Any) -> None:
         raise ImproperlyConfigured(f"{cls.__name__}.notifiers names an unknown one: {unknown[0]!r}")
     if not cls.steps or not all(_STEP.fullmatch(step) for step in cls.steps) or len(set(cls.steps)) < len(cls.steps):
         raise ImproperlyConfigured(f"{cls.__name__}.steps needs names of steps, each once: {cls.steps!r}")
+    _check_parts(cls, base)
 
 
 def _check_limits(cls: Any) -> None:
@@ -99,6 +115,62 @@ def _check_formats(cls: Any) -> None:
         raise ImproperlyConfigured(f"{cls.__name__}.formats names an unknown format: {cls.formats!r}") from None
     if not usable or not all(isinstance(one, formats.Format) for one in usable):
         raise ImproperlyConfigured(f"{cls.__name__}.formats needs names of formats, or Format objects")
+
+
+def _check_parts(cls: Any, base: Any) -> None:
+    for name in COLUMNS:
+        if not _is_column(getattr(cls, name)):
+            raise ImproperlyConfigured(
+                f"{cls.__name__}.{name} needs a column, the name of one, or None: {getattr(cls, name)!r}"
+            )
+    has_key, has_until = (getattr(cls, name) is not None or _is_own(cls, base, twin) for name, twin in COLUMNS.items())
+    if has_until and not has_key:
+        raise ImproperlyConfigured(f"{cls.__name__}.part_until needs a part_key: it says which rows that splits")
+    if not cls().has_parts():
+        return
+    if not has_key:
+        name = "get_parts" if _is_own(cls, base, "get_parts") else "parts"
+        raise ImproperlyConfigured(f"{cls.__name__}.{name} needs a part_key: the column that the rows are split by")
+    _check_writing(cls, base)
+    _check_steps_of_parts(cls)
+
+
+def _check_writing(cls: Any, base: Any) -> None:
+    """Whether each part can be written, and all of them be joined."""
+    if _is_own(cls, base, "write_part"):
+        return
+    if _is_own(cls, base, "write_bytes"):
+        raise ImproperlyConfigured(f"{cls.__name__}.write_bytes is its own: its parts need a write_part of its own too")
+    whole = [one.name for one in cls().get_formats() if not formats.has_parts(one)]
+    if whole and not _is_own(cls, base, "get_parts"):
+        raise ImproperlyConfigured(
+            f"{cls.__name__}.parts needs formats whose files can be put together, and those of {whole[0]} can't: "
+            "write a get_parts that returns 1 for that"
+        )
+
+
+def _check_steps_of_parts(cls: Any) -> None:
+    """What is planned stays as it is until it is written; and what is written, somebody joins."""
+    following = ("build_items", "write_bytes")
+    begin = cls.steps.index(following[0]) if following[0] in cls.steps else 0
+    if tuple(cls.steps[begin : begin + 2]) != following or len(cls.steps) == begin + 2:
+        raise ImproperlyConfigured(
+            f"{cls.__name__}.steps needs build_items, right after it write_bytes, and a step that comes later, for a "
+            f"file in parts: {cls.steps!r}"
+        )
+
+
+def _is_own(cls: Any, base: Any, method: str) -> bool:
+    return getattr(cls, method) is not getattr(base, method)
+
+
+def _is_column(key: Any) -> bool:
+    """Whether this can be one; only the select tells whether it is one of its own."""
+    return key is None or (isinstance(key, str) and bool(key)) or isinstance(_expression(key), ColumnElement)
+
+
+def _expression(key: Any) -> Any:
+    return key.__clause_element__() if hasattr(key, "__clause_element__") else key
 
 
 def _check_columns(cls: Any) -> None:

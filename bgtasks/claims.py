@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from bgtasks.errors import InvalidRequestId
-from bgtasks.models import FileRequest
+from bgtasks.models import FileRequest, Part
+from bgtasks.object_keys import ANEW
 
 
 def request_id(text: object) -> str:
@@ -64,6 +65,88 @@ class Held:
         return Claim.of(self.file_request)
 
     @property
+    def dispatches(self) -> int:
+        """How many times it was published again, or handed back, since somebody has come on with it."""
+        return self.file_request.dispatches
+
+    @property
     def object_key(self) -> str:
         """Where this step may put an object: nobody else ever writes there."""
-        return f"{self.file_request.id}/{self.file_request.fence}"
+        own = f"{self.file_request.id}/{self.file_request.fence}"
+        # Where the step has joined a file's parts, that is there: what is made of it must not take its place before
+        # the step has ended, or whoever does it once more would make it of its own outcome.
+        return own if self.file_request.object_key != own else f"{own}{ANEW}"
+
+
+@dataclass(frozen=True)
+class PartClaim:
+    """The right to write one part of a request's file, while its parts are out."""
+
+    request: Claim  #: with the fence under which the parts are out
+    number: int  #: of the part, from 0
+    fence: int  #: of the part
+
+    @property
+    def request_id(self) -> str:
+        """Whose part it is: whoever looks at a message finds it where a step's has it."""
+        return self.request.request_id
+
+    @classmethod
+    def of(cls, file_request: FileRequest, part: Part) -> PartClaim:
+        """The claim that whoever sees the two rows like this may make."""
+        return cls(Claim.of(file_request), part.number, part.fence)
+
+    @classmethod
+    def parse(cls, message: PartClaim | Mapping[str, Any]) -> PartClaim:
+        """A claim as it comes out of a message. Raises: InvalidRequestId."""
+        if isinstance(message, PartClaim):
+            return message
+        return cls(Claim.parse(message), int(message["part"]), int(message["part_fence"]))
+
+    def __json__(self) -> dict[str, Any]:
+        return {**self.request.__json__(), "part": self.number, "part_fence": self.fence}
+
+    def __repr__(self) -> str:
+        return f"{repr(self.request)[:-1]} part {self.number + 1}>"
+
+
+def parsed(message: Any) -> Claim | PartClaim:
+    """A claim of either kind as it comes out of a message. Raises: InvalidRequestId."""
+    if isinstance(message, Claim | PartClaim):
+        return message
+    return PartClaim.parse(message) if "part" in message else Claim.parse(message)
+
+
+def about(number: int) -> str:
+    """How the history begins what it tells of one part alone."""
+    return f"part {number + 1}: "
+
+
+@dataclass(frozen=True)
+class HeldPart:
+    """The claim of a part that was granted."""
+
+    file_request: FileRequest  #: the row as it was then
+    part: Part  #: as the claim left it
+    owner: str  #: the part's ``leased_by``
+    step: str = "write_bytes"  #: the step that the part is of
+
+    @property
+    def claim(self) -> PartClaim:
+        """For logs."""
+        return PartClaim.of(self.file_request, self.part)
+
+    @property
+    def about(self) -> str:
+        """How the history begins what it tells of this part alone."""
+        return about(self.part.number)
+
+    @property
+    def dispatches(self) -> int:
+        """How many times it was published again, or handed back, since somebody has come on with it."""
+        return self.part.dispatches
+
+    @property
+    def object_key(self) -> str:
+        """Where this part's bytes may be put: nobody else ever writes there."""
+        return f"{self.file_request.id}/{self.file_request.fence}.{self.part.number}.{self.part.fence}"

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from bgtasks import canvas, choices, deployment, formats, mails, queues, status_links
 from bgtasks.asking import MOST_CRITERIA
+from bgtasks.dividing import Dividing
 from bgtasks.filenames import resuffixed, safe
 from bgtasks.formats import Format
 from bgtasks.items.columns import Declared
@@ -18,7 +19,7 @@ from bgtasks.telling import Telling
 from bgtasks.tokens import SignerLike
 
 
-class Declarations(Telling):
+class Declarations(Telling, Dividing):
     """The attributes of a file type. ``FileType`` adds what is done with them."""
 
     #: The registered name: ``[a-z][a-z0-9_]*``.

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary
 
 from celery import Celery
 
 from bgtasks import database, presigning, settings, store_urls
-from bgtasks.claims import Held
+from bgtasks.claims import Held, HeldPart
 from bgtasks.database import UNREACHABLE, Database
 from bgtasks.errors import ImproperlyConfigured, TransientError
 from bgtasks.ledger import Ledger
 from bgtasks.models import FileRequest
 from bgtasks.presigning import Presigner
-from bgtasks.requests import Requests
+from bgtasks.requests import Parting, Requests
 from bgtasks.settings import Settings
 from bgtasks.tokens import Signer, SignerLike
 
@@ -26,6 +27,19 @@ if TYPE_CHECKING:
     from bgtasks.stores import Store
 
 logger = logging.getLogger(__name__)
+
+
+class Holding(Protocol):
+    """What becomes of what is held, and was not done."""
+
+    def hand_back(self, held: Any, delay: float, reason: str | None = None) -> object:
+        """Somebody else shall do it; no attempt is counted."""
+
+    def lose(self, held: Any, queue: str | None = None) -> FileRequest | None:
+        """There is no memory for it here. None: it was lost already."""
+
+    def fail(self, held: Any, code: str, message: str, *, waits: bool) -> FileRequest:
+        """There will be no file. Raises: ClaimLost."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +50,7 @@ class Deployment:
     settings: Settings
     database: Database
     requests: Requests
+    parting: Parting
     ledger: Ledger
 
     _stores: dict[str, Store] = field(default_factory=dict, repr=False, compare=False)
@@ -76,6 +91,10 @@ class Deployment:
             self._presigners.setdefault(store.url, Presigner(store))
         return self._presigners[store.url]
 
+    def record_of(self, held: Held | HeldPart) -> Holding:
+        """Who writes down what becomes of a held step, or of a held part of one."""
+        return self.parting if isinstance(held, HeldPart) else self.requests
+
     def unstage(self, held: Held, store_url: str | None = None) -> None:
         """Remove what a step has written, unless the row names it after all.
 
@@ -91,10 +110,31 @@ class Deployment:
     def discard(self, file_request: FileRequest) -> None:
         """Remove the object that a row names, or has named, which nobody wants any more; it may name none.
 
-        Where its store does not answer, the sweep ``clean`` does it.
+        What its parts have left goes, too. Where its store does not answer, the sweep ``clean`` does it.
         """
+        self.drop_object(file_request)
+        if file_request.parts_total is not None:
+            self.drop_parts(file_request)
+
+    def drop_object(self, file_request: FileRequest) -> None:
+        """The same of the object alone: the request goes on, and its parts are wanted."""
         if file_request.object_key is not None:
             self._remove(file_request.object_key, file_request.store_url)
+
+    def drop_parts(self, file_request: FileRequest) -> None:
+        """Remove what the parts of a file have left, once they are joined or nobody wants them."""
+        with contextlib.suppress(*UNREACHABLE):  # what is left the sweep ``clean`` finds
+            for part in self.parting.unwanted(file_request):
+                if part.object_key is not None:
+                    self._remove(part.object_key, file_request.store_url)
+            self.parting.drop(file_request)
+
+    def unstage_part(self, held: HeldPart) -> None:
+        """Remove what a part has written, unless its row names it after all."""
+        with contextlib.suppress(*UNREACHABLE):
+            named = [part.object_key for part in self.parting.of(held.file_request.id)]
+            if held.object_key not in named:
+                self._remove(held.object_key, held.file_request.store_url)
 
     def _remove(self, object_key: str, store_url: str | None) -> None:
         try:
@@ -129,7 +169,8 @@ def current() -> Deployment:
     app = settings.this_app()
     if app not in _deployments:
         configured, record = settings.current(app), database.current()
-        made = Deployment(app, configured, record, Requests(record, configured), Ledger(record))
+        written = Requests(record, configured), Parting(record, configured), Ledger(record)
+        made = Deployment(app, configured, record, *written)
         for begin in _when_made:
             begin(made)
         _deployments[app] = made

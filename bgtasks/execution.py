@@ -6,116 +6,34 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import logging
 import os
 import socket
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from celery import Task, shared_task
-from celery.exceptions import Ignore, WorkerShutdown, WorkerTerminate
+from celery.exceptions import Ignore
 
-from bgtasks import deployment, endings, publishing, registry, results, stopping, watching, whereabouts
+from bgtasks import deployment, endings, part_execution, publishing, registry, results, stopping, watching
 from bgtasks.canvas import TELL_EXPIRY, before, following, task_name
 from bgtasks.claims import Claim, Held
 from bgtasks.deployment import Deployment
-from bgtasks.errors import ClaimLost, ImproperlyConfigured, Interrupted, RequestFailed, TimeLimitPassed
+from bgtasks.errors import ClaimLost, ImproperlyConfigured, Interrupted, RequestFailed
 from bgtasks.leases import Lease
-from bgtasks.models import FileRequest
+from bgtasks.models import FileRequest, Part
 from bgtasks.patience import persistently
 from bgtasks.queues import QueueTask
 from bgtasks.requests import NOTIFY
-from bgtasks.states import EventKind, State
-from bgtasks.stopping import Stopping
-
-if TYPE_CHECKING:
-    from bgtasks.stores import ObjectWriter
+from bgtasks.running import Outcome, RunningStep
+from bgtasks.states import State
 
 logger = logging.getLogger(__name__)
 
 #: What a task may raise without a traceback of Celery's in the log: ours has been written there.
 EXPECTED = (RequestFailed,)
-#: What ends this process, and is no fault of the step.
-STOPS = (Stopping, KeyboardInterrupt, WorkerShutdown, WorkerTerminate)
-
-
-@dataclass
-class RunningStep:
-    """A step at work: what its function is given."""
-
-    deployment: Deployment
-    held: Held
-    lease: Lease
-    file_type: Any  #: the request's FileType, restored
-    staged: bool = False
-
-    @property
-    def file_request(self) -> FileRequest:
-        """The row, as it was when this step began."""
-        return self.held.file_request
-
-    @functools.cached_property
-    def dataset(self) -> Any:
-        """The criteria, restored and validated, and what they select. Raises: InvalidCriteria."""
-        return self.file_type.restore_dataset(self.file_request)
-
-    def do(self) -> Outcome | Mapping[str, Any] | None:
-        """The step's work; each try asks for its items afresh, since the last one may have used them up."""
-        self.__dict__.pop("dataset", None)
-        return _bodies[self.held.step](self)
-
-    def open_object(self) -> ObjectWriter:
-        """A binary file that streams into the store, under a key of this step's own."""
-        self.staged = True
-        # Whoever writes hears of a cancel, also where no rows are counted.
-        return self.deployment.store_at(self.store_url).open_writer(self.held.object_key, self.lease.note)
-
-    @functools.cached_property
-    def store_url(self) -> str | None:
-        """The store that this step writes to, the same for as long as it runs; None: the deployment's own.
-
-        Raises: ImproperlyConfigured.
-        """
-        return whereabouts.store_url_of(self.file_type)
-
-    def leave_former_store(self) -> None:
-        """Remove what an earlier try has left in a store that the file type has left since.
-
-        Once the row names another object, nobody would look for it there. Raises: TransientError.
-        """
-        row = self.file_request
-        if row.object_key is not None and row.store_url != self.store_url:
-            try:
-                self.deployment.store_of(row).delete(row.object_key)
-            except ImproperlyConfigured as error:
-                logger.warning("the object %s is left behind: %s", row.object_key, error)
-
-    def located(self, columns: Mapping[str, Any]) -> dict[str, Any]:
-        """An outcome, in which an object that this step has written is said to be where it is."""
-        is_ours = columns.get("object_key") == self.held.object_key and self.staged
-        return {"store_url": self.store_url, **columns} if is_ours else dict(columns)
-
-    def unstage(self) -> None:
-        """Remove what this step has written, unless the row names it after all."""
-        if self.staged:
-            self.deployment.unstage(self.held, self.store_url)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a step leaves: columns of the row, and what else its history shall tell."""
-
-    columns: Mapping[str, Any] = field(default_factory=dict)
-    event: EventKind | None = None
-
-    @classmethod
-    def of(cls, returned: Outcome | Mapping[str, Any] | None) -> Outcome:
-        """The outcome, however the step has put it."""
-        return returned if isinstance(returned, Outcome) else cls(returned or {})
-
 
 #: A step's function: it does the work and returns what it leaves on the row.
 Body = Callable[[RunningStep], Outcome | Mapping[str, Any] | None]
@@ -137,7 +55,10 @@ def step(name: str) -> Callable[[Body], Task[Any, Any]]:
 
         def task(self: Task[Any, Any], claim: Any) -> Claim:
             limit, _ = self.request.timelimit or (None, None)
-            return _deliver(name, Claim.parse(claim), f"{self.request.hostname} {self.request.id}", limit)
+            row, is_over = _deliver(name, Claim.parse(claim), f"{self.request.hostname} {self.request.id}", limit)
+            if is_over:
+                self.request.chain = None  # not Ignore: Flower would show for ever that the step is at work
+            return Claim.of(row)
 
         # Not functools.wraps: Celery would check a message's arguments against the body's signature.
         task.__name__, task.__qualname__ = body.__name__, body.__qualname__
@@ -150,10 +71,13 @@ def step(name: str) -> Callable[[Body], Task[Any, Any]]:
     return decorate
 
 
-def _deliver(name: str, claim: Claim, worker: str, limit: float | None) -> Claim:
-    """Do the step of a message, and see that the request goes on. Raises: Ignore, RequestFailed."""
+def _deliver(name: str, claim: Claim, worker: str, limit: float | None) -> tuple[FileRequest, bool]:
+    """Do the step of a message, and see that the request goes on. Raises: Ignore, RequestFailed.
+
+    The row, and whether this chain is over: others go on.
+    """
     try:
-        row, is_moved = _run(name, claim, worker, limit)
+        ended = _run(name, claim, worker, limit)
     except Interrupted:
         _wake_another(claim)
         raise Ignore from None
@@ -161,13 +85,15 @@ def _deliver(name: str, claim: Claim, worker: str, limit: float | None) -> Claim
         # A doubled or late message, or a cancel: the chain ends here in silence.
         raise Ignore from None
     except RequestFailed:
-        publish_outstanding(claim)
+        publishing.publish_outstanding(claim.request_id)
         raise
-    if is_moved:
+    if ended.file_request.parts_are_out:
+        # Whoever does the last of them publishes what comes after.
+        publishing.publish_parts(ended.file_request, ended.released)
+    elif ended.is_moved:
         # The rest of this chain is for the queue that it was published in: it ends here, and another begins there.
-        publishing.publish(row)
-        raise Ignore
-    return Claim.of(row)
+        publishing.publish(ended.file_request)
+    return ended.file_request, ended.is_moved or ended.file_request.parts_are_out
 
 
 def _wake_another(claim: Claim) -> None:
@@ -178,26 +104,29 @@ def _wake_another(claim: Claim) -> None:
         publishing.publish(waiting)
 
 
-def publish_outstanding(claim: Claim) -> None:
-    """Wake somebody for what is left of a request that does not go on by its chain."""
-    row = deployment.current().requests.get(claim.request_id)
-    if row is not None and row.dispatch_at is not None:
-        publishing.publish(row)
-
-
 def run(name: str, claim: Claim, worker: str, limit: float | None = None) -> Claim:
-    """Do one step, and return the claim for the next one.
+    """Do one step, and return the claim for the next one; its parts, if it has any, as well.
 
     :param worker: the host and the delivery.
     :param limit: seconds after which this process is killed.
-    Raises: ClaimLost, where there is nothing to do (any more); Interrupted, where somebody else shall do it;
-    RequestFailed; UnknownFileType.
+    Raises: ClaimLost, where there is nothing to do (any more), or others do it; Interrupted, where somebody else shall
+    do it; RequestFailed; UnknownFileType.
     """
-    return Claim.of(_run(name, claim, worker, limit)[0])
+    ended = _run(name, claim, worker, limit)
+    row = ended.file_request
+    return Claim.of(part_execution.run_all(row, ended.released, worker) if row.parts_are_out else row)
 
 
-def _run(name: str, claim: Claim, worker: str, limit: float | None) -> tuple[FileRequest, bool]:
-    """The same: the row afterwards, and whether the step has chosen another queue for the rest."""
+@dataclass(frozen=True)
+class _Ended:
+    """A step that is done."""
+
+    file_request: FileRequest
+    is_moved: bool  #: whether it has chosen another queue for the rest
+    released: Sequence[Part]  #: the parts that are to be written now
+
+
+def _run(name: str, claim: Claim, worker: str, limit: float | None) -> _Ended:
     parts = deployment.current()
     steps = registry.get(claim.file_type).steps
     if (last := before(steps, name)) is None:
@@ -207,8 +136,19 @@ def _run(name: str, claim: Claim, worker: str, limit: float | None) -> tuple[Fil
     owner = f"{worker} {uuid.uuid4().hex[:8]}"
     with stopping.in_step(limit), watching.step(claim, name):
         held = persistently(lambda: parts.requests.claim(claim, name, last, owner))
-        row = _end(parts, held, *_work(parts, held), is_last=name in (steps[-1], TELL_EXPIRY))
-        return row, row.queue != held.file_request.queue
+        running, outcome = _work(parts, held)
+        if outcome.fans_out:
+            return _fan_out(running, outcome)
+        row = _end(running, outcome, is_last=name in (steps[-1], TELL_EXPIRY))
+        return _Ended(row, row.queue != held.file_request.queue, ())
+
+
+def _fan_out(running: RunningStep, outcome: Outcome) -> _Ended:
+    """The end of a step that others go on with, each with a part."""
+    parts, held, most = running.deployment, running.held, running.file_type.get_max_parts_at_once()
+    standing = persistently(lambda: parts.parting.fan_out(held, outcome.columns, most))
+    _drop_replaced(parts, held, standing.file_request)
+    return _Ended(standing.file_request, False, standing.released)
 
 
 def run_outstanding(file_request: FileRequest) -> bool:
@@ -228,6 +168,25 @@ def run_outstanding(file_request: FileRequest) -> bool:
     return bool(steps)
 
 
+def run_parts(request_id: str) -> bool:
+    """Do in this process the parts of a file that wait for somebody, and with the last of them all the rest.
+
+    False: they are not out, or others have the rest of them. Raises: RequestFailed, once its requester is told.
+    """
+    parts = deployment.current()
+    row = parts.requests.get(request_id)
+    if row is None or not row.parts_are_out:
+        return False
+    waiting = [part for part in parts.parting.of(request_id) if part.dispatch_at is not None]
+    try:
+        return run_outstanding(part_execution.run_all(row, waiting, here()))
+    except ClaimLost:
+        return False
+    except RequestFailed:
+        _tell_failure(Claim.of(row))
+        raise
+
+
 def _tell_failure(claim: Claim) -> None:
     row = deployment.current().requests.get(claim.request_id)
     if row is not None and row.state == State.FAILED:
@@ -243,30 +202,26 @@ def here() -> str:
 def _work(parts: Deployment, held: Held) -> tuple[RunningStep, Outcome]:
     """The work of a held step, between the heartbeat's first beat and its last."""
     row = held.file_request
-    try:
-        with _leased(parts, held) as running, running.file_type.in_locale(row), stopping.leaving():
-            return running, Outcome.of(persistently(running.do))
-    except ClaimLost:
-        raise
-    except STOPS as stop:
-        if stopping.is_overdue():
-            endings.fail(parts, held, TimeLimitPassed())
-        endings.hand_over(parts, held)
-        if isinstance(stop, Stopping):
-            raise Interrupted(held.file_request.id) from None
-        raise
-    except (Exception, SystemExit) as error:  # a user's own sys.exit() must not end the worker's child
-        endings.after(parts, held, error)
+    with endings.of(parts, held), _leased(parts, held) as running:
+        with running.file_type.in_locale(row), stopping.leaving():
+            return running, Outcome.of(persistently(lambda: _try(running)))
 
 
-def _end(parts: Deployment, held: Held, running: RunningStep, outcome: Outcome, *, is_last: bool) -> FileRequest:
+def _try(running: RunningStep) -> Outcome | Mapping[str, Any] | None:
+    running.begin_anew()
+    return _bodies[running.held.step](running)
+
+
+def _end(running: RunningStep, outcome: Outcome, *, is_last: bool) -> FileRequest:
     """The end of a step on the row, and what follows from it."""
-    columns = running.located(outcome.columns)
+    parts, held, columns = running.deployment, running.held, running.located(outcome.columns)
     try:
         row = persistently(lambda: parts.requests.finish(held, columns, outcome.event, waits=not is_last))
     except ClaimLost:
         running.unstage()
         raise
+    if held.file_request.parts_are_written and row.object_key is not None:
+        parts.drop_parts(row)
     _drop_replaced(parts, held, row)
     _tell_whoever_waits(parts, held, row)
     return row
@@ -281,9 +236,9 @@ def _tell_whoever_waits(parts: Deployment, held: Held, row: FileRequest) -> None
 
 
 def _drop_replaced(parts: Deployment, held: Held, row: FileRequest) -> None:
-    """A step of the user's own may have written the object anew."""
+    """A step of the user's own may have written the object anew; and after a retry all of it is."""
     if held.file_request.object_key != row.object_key:
-        parts.discard(held.file_request)
+        parts.drop_object(held.file_request)
 
 
 @contextlib.contextmanager

@@ -237,4 +237,4 @@ class FileType(Declarations):
     @classmethod
     def check(cls) -> None:
         """See that the type can work. Raises: ImproperlyConfigured."""
-        checks.check(cls)
+        checks.check(cls, FileType)

@@ -106,7 +106,7 @@ class _Run:
 
     def _erase(self, withdrawn: FileRequest) -> None:
         try:
-            self._drop_object(withdrawn)
+            self._drop_objects(withdrawn)
             results.forget(self.parts.app, withdrawn)
         except (TransientError, ImproperlyConfigured) as error:
             self.done.left += 1
@@ -121,14 +121,18 @@ class _Run:
         self.done.events += erased.events
         self.done.notifications += erased.notifications
 
-    def _drop_object(self, withdrawn: FileRequest) -> None:
-        if withdrawn.object_key is None:
-            return
+    def _drop_objects(self, withdrawn: FileRequest) -> None:
+        """The file; and what many workers have written of it so far, each at its part's row, which goes last."""
+        written = [part.object_key for part in self.parts.parting.of(withdrawn.id)] if withdrawn.parts_total else []
+        for key in filter(None, (withdrawn.object_key, *written)):
+            self._drop(withdrawn, key)
+
+    def _drop(self, withdrawn: FileRequest, object_key: str) -> None:
         store = self.parts.store_of(withdrawn)
         if id(store) in self.silent:
             raise TransientError("The file store did not answer before.")
         try:
-            store.delete(withdrawn.object_key)
+            store.delete(object_key)
         except TransientError:
             if not store.is_there():
                 self.silent.add(id(store))

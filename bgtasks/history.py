@@ -13,13 +13,14 @@ from bgtasks.models import Event, FileRequest
 from bgtasks.states import EventKind
 
 
-def log(session: Session, row: FileRequest, kind: EventKind, **entry: Any) -> None:
+def log(session: Session, row: FileRequest, kind: EventKind, *, counted: str | None = None, **entry: Any) -> None:
     """An entry, in the transaction of the change that it tells of.
 
+    :param counted: the word that metrics have for it, where that is not the whole detail.
     :param entry: ``step``, ``actor`` and ``detail``, where the kind has them.
     """
     session.execute(insert(Event).values(request_id=row.id, kind=kind, fence=row.fence, **entry))
-    tallies.happens(session, kind, row, entry.get("detail"))
+    tallies.happens(session, kind, row, counted or entry.get("detail"))
 
 
 def log_all(session: Session, rows: Sequence[FileRequest], kind: EventKind) -> None:

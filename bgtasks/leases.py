@@ -8,13 +8,12 @@ import logging
 import threading
 import time
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from bgtasks import database, stopping
-from bgtasks.claims import Held
+from bgtasks.claims import Held, HeldPart
 from bgtasks.errors import ClaimLost
 from bgtasks.hearts import watch
-from bgtasks.requests import Requests
 
 BEATS = 6  # heartbeats in one lease
 PROGRESS_EVERY = 1.0  # seconds between two writes of a step's progress
@@ -22,8 +21,18 @@ PROGRESS_EVERY = 1.0  # seconds between two writes of a step's progress
 logger = logging.getLogger(__name__)
 
 
+class Record(Protocol):
+    """Where a lease and its progress are written."""
+
+    def renew(self, held: Any) -> bool:
+        """Hold it for longer. False: it is not ours any more."""
+
+    def progress(self, held: Any, **values: Any) -> None:
+        """Note how far it has come. Raises: ClaimLost; and what shall end the work."""
+
+
 class Lease:
-    """A context in which a heartbeat thread renews the lease of a held request.
+    """A context in which a heartbeat thread renews the lease of a held request, or of a held part of one.
 
     It begins when a first beat is due. It is joined before the block is left, so that no renewal can come after the
     step's end.
@@ -31,8 +40,8 @@ class Lease:
     :param deadline: seconds after which the heart stops, so that a step that hangs is taken over.
     """
 
-    def __init__(self, requests: Requests, held: Held, seconds: float, deadline: float | None = None) -> None:
-        self._requests = requests
+    def __init__(self, record: Record, held: Held | HeldPart, seconds: float, deadline: float | None = None) -> None:
+        self._record = record
         self._held = held
         self._interval = seconds / BEATS
         self._began = time.monotonic()
@@ -76,7 +85,7 @@ class Lease:
     def _write_progress(self) -> None:
         try:
             with stopping.staying():  # a transaction that is cut in two is nobody's
-                self._requests.progress(self._held, **self._progress)
+                self._record.progress(self._held, **self._progress)
         except ClaimLost:
             self._lost = True
             raise
@@ -89,7 +98,7 @@ class Lease:
                 logger.warning("%r has passed its time limit: its lease is not renewed any more", self._held.claim)
                 return
             try:
-                if not self._requests.renew(self._held):
+                if not self._record.renew(self._held):
                     self._lost = True
                     return
             except Exception as error:  # whatever it is: a heart that stops makes others repeat the work

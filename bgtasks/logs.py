@@ -1,8 +1,9 @@
 """Logs that say which request and step a record is about: as JSON, or for a text format of one's own.
 
 A record that is written within a step, by us, by a file type's own code or by a library, is about that step:
-:class:`AboutFilter` gives it ``request_id``, ``file_type``, ``step`` and ``fence``, and :class:`JsonFormatter` writes
-them. Neither tells criteria, tokens or a task's arguments.
+:class:`AboutFilter` gives it ``request_id``, ``file_type``, ``step``, ``fence`` and, where many workers write one file,
+the number of the ``part``, from 1; :class:`JsonFormatter` writes them. Neither tells criteria, tokens or a task's
+arguments.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from bgtasks import settings
 from bgtasks.errors import ImproperlyConfigured
 
 #: What a record is about, in this order; empty outside of steps.
-FIELDS = ("request_id", "file_type", "step", "fence")
+FIELDS = ("request_id", "file_type", "step", "fence", "part")
 
 #: What every record has: anything else was given to it as ``extra``.
 _USUAL = {*logging.makeLogRecord({}).__dict__, "message", "asctime", "taskName", *FIELDS}
@@ -37,7 +38,7 @@ _about: ContextVar[dict[str, Any]] = ContextVar("bgtasks_about", default={})  # 
 
 @contextmanager
 def about(**fields: Any) -> Iterator[None]:
-    """Within this block, records are about this: ``request_id``, ``file_type``, ``step``, ``fence``."""
+    """Within this block, records are about this: what is named in ``FIELDS``."""
     token = _about.set(fields)
     try:
         yield

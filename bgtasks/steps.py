@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import func
 
-from bgtasks import links, routes
+from bgtasks import links, routes, whereabouts
 from bgtasks.canvas import TELL_EXPIRY
 from bgtasks.database import later
 from bgtasks.errors import ObjectMissing
-from bgtasks.execution import Outcome, RunningStep, step
+from bgtasks.execution import step
 from bgtasks.models import FileRequest
 from bgtasks.notifiers import Occasion, has_listeners
+from bgtasks.parts.planning import Plan
 from bgtasks.requests import available
+from bgtasks.running import Outcome, RunningStep
 from bgtasks.states import EventKind, State
+
+logger = logging.getLogger(__name__)
 
 #: Seconds that this machine's clock may be behind the database's, which has said that the time has come.
 CLOCKS = 60.0
@@ -31,17 +36,35 @@ def fetch_criteria(running: RunningStep) -> None:
 @step("build_items")
 def build_items(running: RunningStep) -> dict[str, Any]:
     """Count the rows, where they can be counted, and refuse too many; so many may belong into another queue."""
-    rows = running.dataset.count()
+    plan = running.file_type.plan_parts(running.dataset)
+    rows = plan.rows if plan else running.dataset.count()
     running.file_type.check_rows(rows or 0)
     queue = routes.after_counting(running.file_type, running.file_request, running.dataset.criteria, rows)
-    return {"rows_total": rows} | ({"queue": queue} if queue else {})
+    return {"rows_total": rows} | ({"queue": queue} if queue else {}) | (_planned(running, plan) if plan else {})
+
+
+def _planned(running: RunningStep, plan: Plan) -> dict[str, Any]:
+    """Note the parts, where there are several."""
+    number, wanted = max(len(plan.ranges), 1), min(plan.wanted, plan.rows)
+    if number < wanted:
+        logger.warning("%r: %d parts in place of %d, since many rows share a key", running.held.claim, number, wanted)
+    if not plan.ranges:
+        return {"parts_total": None}
+    running.deployment.parting.plan(running.held, [one.to_json() for one in plan.ranges])
+    return {"parts_total": len(plan.ranges), "parts_done": 0}
 
 
 @step("write_bytes")
-def write_bytes(running: RunningStep) -> dict[str, Any]:
-    """Stream the rows through the format into a new object."""
-    written = 0
+def write_bytes(running: RunningStep) -> Outcome:
+    """Stream the rows through the format into a new object; or leave it to many workers, each with a part of it."""
     running.leave_former_store()
+    if running.file_request.parts_total is not None:
+        return Outcome({"store_url": whereabouts.store_url_of(running.file_type), "object_key": None}, fans_out=True)
+    return Outcome(_write(running))
+
+
+def _write(running: RunningStep) -> dict[str, Any]:
+    written = 0
 
     def watch(rows: int) -> None:
         nonlocal written

@@ -107,7 +107,8 @@ def _say_rest(rows: Sequence[FileRequest], more: bool) -> None:
 @as_json
 @plainly
 def show(id: str, as_json: bool) -> None:
-    """Show all of a request: who asked, what has happened, who was told, and who has downloaded the file.
+    """Show all of a request: who asked, what has happened, who was told, and who has downloaded the file; and how its
+    parts stand, while many workers write them.
 
     ID may be the beginning of one, if no other id begins like it. Times are UTC. How long a step took counts from
     the end of the one before, so that waiting in a queue is in it. Links and keys are never shown.
@@ -123,11 +124,15 @@ def show(id: str, as_json: bool) -> None:
     history, ledger = record.history(row.id), record.notifications(row.id)
     timeline, downloads = shown.timeline(row, history), shown.downloads(history)
     notifications = shown.notified(ledger)
+    parts = shown.parts(deployment.current().parting.of(row.id)) if row.parts_total else []
     if as_json:
-        parts = {"timeline": timeline, "downloads": downloads, "notifications": notifications}
-        print_json({"request": shown.whole(row), **parts})
+        tables = {"parts": parts, "timeline": timeline, "downloads": downloads, "notifications": notifications}
+        print_json({"request": shown.whole(row), **tables})
         return
     printing.fields(shown.lines(row))
+    if parts:
+        printing.heading("Parts")
+        printing.table(PARTS, map(_part, parts))
     printing.heading("Timeline")
     printing.table(TIMELINE, map(_entry, timeline))
     if notifications:
@@ -142,8 +147,22 @@ def show(id: str, as_json: bool) -> None:
 
 AT, BY = Column("at", is_rigid=True), Column("by", is_whole=True)
 TIMELINE = (AT, Column("what"), Column("step"), Column("took", is_number=True), BY, Column("detail", is_whole=True))
-NOTIFICATIONS = (Column("sent", is_rigid=True), Column("event"), Column("channel"), Column("recipient", is_whole=True))
+NOTIFICATIONS = (
+    Column("sent", is_rigid=True), Column("event"), Column("channel"), Column("recipient", is_whole=True),
+    Column("detail", is_whole=True),
+)  # fmt: skip
 DOWNLOADS = (AT, BY, Column("address", is_whole=True))
+
+
+PARTS = (
+    Column("part", is_number=True), Column("state", is_rigid=True), Column("rows", is_number=True),
+    Column("size", is_number=True), Column("try", is_number=True), Column("worker", is_whole=True),
+)  # fmt: skip
+
+
+def _part(part: dict[str, Any]) -> list[object]:
+    state, worker = part["state"].replace("_", " "), (part["leased_by"] or "").partition(" ")[0]
+    return [part["number"], state, printing.number(part["rows"]), printing.size(part["size"]), part["attempts"], worker]
 
 
 def _entry(entry: dict[str, Any]) -> list[object]:
@@ -152,8 +171,10 @@ def _entry(entry: dict[str, Any]) -> list[object]:
 
 
 def _line(line: dict[str, Any]) -> list[object]:
-    sent = printing.when(line["sent_at"]) or "not known"
-    return [sent, line["event"], line["channel"], line["recipient"]]
+    told = [line["event"], line["channel"], line["recipient"]]
+    if line["refused_at"] is not None:
+        return ["refused", *told, f"{line['refusal']}, {printing.when(line['refused_at'])}"]
+    return [printing.when(line["sent_at"]) or "not known", *told, ""]
 
 
 def _download(download: dict[str, Any]) -> list[object]:

@@ -11,20 +11,21 @@ from bgtasks.cli import printing
 from bgtasks.states import LIVE, EventKind
 
 if TYPE_CHECKING:
-    from bgtasks.models import Event, FileRequest, Notification
+    from bgtasks.models import Event, FileRequest, Notification, Part
 
 #: The columns that a list has of each request, for programs.
 BRIEF = (
-    "id", "file_type", "format", "state", "step", "requester", "rows_written", "rows_total", "size", "attempts",
-    "error_code", "requested_at", "started_at", "finished_at", "expires_at", "downloads",
+    "id", "file_type", "format", "state", "step", "requester", "rows_written", "rows_total", "parts_done",
+    "parts_total", "size", "attempts", "error_code", "requested_at", "started_at", "finished_at", "expires_at",
+    "downloads",
 )  # fmt: skip
 #: All that an operator is shown, in this order.
 SHOWN = (
     "id", "file_type", "format", "state", "step", "error_code", "error_message", "requester", "requester_email",
     "language", "timezone", "description", "criteria", "columns", "filename", "content_type", "rows_written",
-    "rows_total", "size", "sha256", "object_key", "store_url", "queue", "attempts", "dispatches", "fence",
-    "leased_by", "leased_until", "dispatch_at", "requested_at", "started_at", "finished_at", "expires_at",
-    "notified_at", "downloads", "last_downloaded_at", "idempotency_key",
+    "rows_total", "parts_done", "parts_total", "size", "sha256", "object_key", "store_url", "queue", "attempts",
+    "dispatches", "fence", "leased_by", "leased_until", "dispatch_at", "requested_at", "started_at", "finished_at",
+    "expires_at", "notified_at", "downloads", "last_downloaded_at", "idempotency_key",
 )  # fmt: skip
 #: Links are signed with the first; the second is a digest of what was chosen, which can be guessed.
 HIDDEN = ("token_id", "coalesce_key")
@@ -34,6 +35,8 @@ _BEGINNINGS = (
     EventKind.REQUESTED, EventKind.STEP, EventKind.RETRIED, EventKind.RECOVERED, EventKind.HANDED_BACK,
     EventKind.DISPATCHED,
 )  # fmt: skip
+#: What is of one part alone, while a request's parts are out: by it no step begins anew.
+_OF_PARTS = (EventKind.PART, EventKind.RECOVERED, EventKind.HANDED_BACK, EventKind.DISPATCHED)
 
 
 def brief(row: FileRequest) -> dict[str, Any]:
@@ -73,14 +76,17 @@ def standing(row: FileRequest) -> str:
 
 
 def doing(row: FileRequest) -> str:
-    """The step of a request: how far the one is that is being done, or which is waited for."""
-    step, is_held = _next_step(row), row.leased_by is not None
-    if not is_held:
+    """The step of a request: how far the one is that is being done, with the parts that are, or which is waited for."""
+    step = _next_step(row)
+    if row.parts_are_out:
+        return f"{step} {_written(row)} ({row.parts_done}/{row.parts_total})"
+    if row.leased_by is None:
         return f"waits: {step}" if row.state in LIVE or row.dispatch_at is not None else row.step
-    if step != "write_bytes":
-        return step
-    done = f"{100 * row.rows_written // row.rows_total}%" if row.rows_total else f"{row.rows_written:,} rows"
-    return f"{step} {done}"
+    return f"{step} {_written(row)}" if step == "write_bytes" else step
+
+
+def _written(row: FileRequest) -> str:
+    return f"{100 * row.rows_written // row.rows_total}%" if row.rows_total else f"{row.rows_written:,} rows"
 
 
 def _next_step(row: FileRequest) -> str:
@@ -110,17 +116,43 @@ def timeline(row: FileRequest, history: Sequence[Event]) -> list[dict[str, Any]]
         entries.append({"at": row.started_at, "kind": "started", "step": "", "by": None, "detail": None})
     order = {EventKind.REQUESTED: 0, "started": 1}  # SQLite has milliseconds: what is equal keeps its order
     entries.sort(key=lambda entry: (entry["at"], order.get(entry["kind"], 2)))
-    begun = None
+    begun, are_parts_out = None, False
     for entry in entries:
-        is_end = entry["kind"] in (EventKind.STEP, "started") or (entry["kind"] == EventKind.FAILED and entry["step"])
+        kind = entry["kind"]
+        is_end = kind in (EventKind.STEP, "started") or (kind == EventKind.FAILED and entry["step"])
         entry["seconds"] = (entry["at"] - begun).total_seconds() if is_end and begun is not None else None
-        if entry["kind"] in (*_BEGINNINGS, "started"):
+        are_parts_out = kind == EventKind.PARTS or (are_parts_out and kind in _OF_PARTS)
+        if kind in (*_BEGINNINGS, "started") and not are_parts_out:
             begun = entry["at"]
     return entries
 
 
 def _entry(event: Event) -> dict[str, Any]:
     return {"at": event.at, "kind": event.kind, "step": event.step, "by": event.actor, "detail": event.detail}
+
+
+def parts(found: Sequence[Part]) -> list[dict[str, Any]]:
+    """The parts of a file that are written side by side, by their numbers, from 1. ``leased_by``: who writes it now."""
+    return [
+        {
+            "number": part.number + 1,
+            "state": _standing_of(part),
+            "rows": part.rows,
+            "size": part.size,
+            "attempts": part.attempts,
+            "leased_by": part.leased_by,
+        }
+        for part in found
+    ]
+
+
+def _standing_of(part: Part) -> str:
+    """``kept_back``, until another one is done; ``waiting`` for a worker; ``writing``; or ``done``."""
+    if part.object_key is not None:
+        return "done"
+    if part.leased_by is not None:
+        return "writing"
+    return "kept_back" if part.dispatch_at is None else "waiting"
 
 
 def downloads(history: Sequence[Event]) -> list[dict[str, Any]]:
@@ -133,7 +165,7 @@ def downloads(history: Sequence[Event]) -> list[dict[str, Any]]:
 
 
 def notified(ledger: Sequence[Notification]) -> list[dict[str, Any]]:
-    """Who was told of what, and when; ``sent_at`` is None where that is not known."""
+    """Who was told of what, and when; ``sent_at`` is None where that is not known, and where it was refused."""
     return [
         {
             "event": line.event,
@@ -141,6 +173,8 @@ def notified(ledger: Sequence[Notification]) -> list[dict[str, Any]]:
             "recipient": printing.place(line.recipient),
             "created_at": line.created_at,
             "sent_at": line.sent_at,
+            "refused_at": line.refused_at if line.is_refused else None,
+            "refusal": line.refusal if line.is_refused else None,
         }
         for line in ledger
     ]

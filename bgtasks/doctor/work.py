@@ -7,13 +7,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from celery.schedules import maybe_schedule
-from sqlalchemy import ColumnElement, func, select, type_coerce
+from sqlalchemy import ColumnElement, and_, exists, func, literal_column, select, type_coerce
 
 from bgtasks.database import later
 from bgtasks.doctor.configuration import NEWEST
 from bgtasks.doctor.findings import Check, Finding, NotExaminedError, fault, ok, warning
 from bgtasks.doctor.subject import Subject
-from bgtasks.models import Event, FileRequest, Sweep, UtcDateTime
+from bgtasks.models import Event, FileRequest, Part, Sweep, UtcDateTime
+from bgtasks.requests.part_writer import OUT
 from bgtasks.states import LIVE, EventKind, State
 from bgtasks.sweeps import SWEEPS
 
@@ -23,6 +24,10 @@ INTERVALS, LEAST = 3, 120.0
 WAITING, RUNNING = 3_600.0, 6 * 3_600.0
 DAY = 86_400.0
 BEAT = "celery beat  # with this app's configuration, on one machine"
+
+#: Its parts are out; it goes on by itself, since they are, or a step waits for a worker or is at work.
+_IS_OUT = and_(*OUT)
+_IS_SCHEDULED = FileRequest.dispatch_at.is_not(None) | FileRequest.leased_by.is_not(None) | _IS_OUT
 
 
 def sweeps_check(subject: Subject) -> Iterator[Finding]:
@@ -74,25 +79,46 @@ def requests_check(subject: Subject) -> Iterator[Finding]:
 
 def _left(subject: Subject) -> Iterator[Finding]:
     """What the sweeps should have seen to long ago."""
-    overdue = FileRequest.dispatch_at < later(-max(2 * subject.settings.patience, LEAST))
-    lapsed = FileRequest.leased_until < later(-max(2 * subject.settings.lease, LEAST))
-    for what, left in (("should have been dispatched again", overdue), ("are held by workers that are gone", lapsed)):
+    missed = later(-max(2 * subject.settings.patience, LEAST))
+    silent = later(-max(2 * subject.settings.lease, LEAST))
+    for what, left in (
+        ("should have been dispatched again", FileRequest.dispatch_at < missed),
+        ("are held by workers that are gone", FileRequest.leased_until < silent),
+        ("have parts that should have been dispatched again", _with_parts(Part.dispatch_at < missed)),
+        ("have parts that are held by workers that are gone", _with_parts(Part.leased_until < silent)),
+    ):
         count, oldest, types = _count(subject, left)
         if count:
             yield fault(f"{count} {what} ({types}; the oldest was asked for {oldest} ago).", BEAT)
 
 
 def _slow(subject: Subject) -> Iterator[Finding]:
-    is_scheduled = FileRequest.dispatch_at.is_not(None) | FileRequest.leased_by.is_not(None)
-    waiting = (FileRequest.state == State.PENDING) & is_scheduled & (FileRequest.requested_at < later(-WAITING))
+    waiting = (FileRequest.state == State.PENDING) & _IS_SCHEDULED & (FileRequest.requested_at < later(-WAITING))
     running = (FileRequest.state == State.RUNNING) & (FileRequest.started_at < later(-RUNNING))
+    more = "start more workers of that queue: celery worker -Q files.…"
     for what, slow, remedy in (
-        ("have waited for over an hour", waiting, "start more workers of that queue: celery worker -Q files.…"),
+        ("have waited for over an hour", waiting, more),
+        ("have parts for which nobody has done anything for over an hour", _stands_still(), more),
         ("have been on their way for over six hours", running, "celery bgtasks list  # and celery bgtasks show ID"),
     ):
         count, oldest, types = _count(subject, slow)
         if count:
             yield warning(f"{count} {what} ({types}; the oldest was asked for {oldest} ago).", remedy)
+
+
+def _with_parts(*guards: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Whether a request's parts are out, and one of them is like this."""
+    return _IS_OUT & FileRequest.id.in_(select(Part.request_id).where(*guards))
+
+
+def _stands_still() -> ColumnElement[bool]:
+    """Whether parts wait, nobody writes one, and nothing has happened for long."""
+    is_at_work = exists(
+        select(literal_column("1")).where(Part.request_id == FileRequest.id, Part.leased_by.is_not(None))
+    )
+    theirs = Event.request_id == FileRequest.id, Event.kind != EventKind.DISPATCHED
+    happened = select(func.max(Event.at)).where(*theirs).scalar_subquery()
+    return _with_parts(Part.dispatch_at.is_not(None)) & ~is_at_work & (happened < later(-WAITING))
 
 
 def _count(subject: Subject, *guards: ColumnElement[bool]) -> tuple[int, str, str]:
@@ -112,8 +138,7 @@ def _unknown(subject: Subject) -> Iterator[Finding]:
         known = subject.file_types.get()
     except Exception as error:
         raise NotExaminedError("the file types") from error
-    is_scheduled = FileRequest.dispatch_at.is_not(None) | FileRequest.leased_by.is_not(None)
-    count, _, types = _count(subject, is_scheduled, FileRequest.file_type.not_in(known))
+    count, _, types = _count(subject, _IS_SCHEDULED, FileRequest.file_type.not_in(known))
     if count:
         yield fault(
             f"{count} are of types that this process does not know: {types}.",

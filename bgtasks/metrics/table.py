@@ -19,8 +19,9 @@ from bgtasks import registry, routes
 from bgtasks.database import UNREACHABLE, later
 from bgtasks.deployment import Deployment
 from bgtasks.errors import ImproperlyConfigured
-from bgtasks.models import Event, FileRequest, Sweep, UtcDateTime
-from bgtasks.states import LIVE
+from bgtasks.models import Event, FileRequest, Part, Sweep, UtcDateTime
+from bgtasks.requests.part_writer import OUT
+from bgtasks.states import LIVE, EventKind
 from bgtasks.tallies import OTHER
 
 #: Seconds for which an answer stands: whoever reaches the page must not be able to keep the database busy.
@@ -38,6 +39,7 @@ class Look:
     live: dict[tuple[str, str], int] = field(default_factory=dict)
     waiting: dict[tuple[str, str], int] = field(default_factory=dict)
     age: dict[tuple[str, str], float] = field(default_factory=dict)  #: seconds
+    parts: dict[tuple[str], int] = field(default_factory=dict)
     sweeps: dict[tuple[str], float] = field(default_factory=dict)  #: Unix time
 
 
@@ -60,9 +62,11 @@ class Table:
         if look is None:
             return
         yield _gauge("live_requests", "Requests that have not ended", ("file_type", "state"), look.live)
-        yield _gauge("waiting_requests", "Requests that wait for a worker", ("file_type", "queue"), look.waiting)
+        said = "Requests that wait for a worker, each with one message; of a file in parts, each part that does"
+        yield _gauge("waiting_requests", said, ("file_type", "queue"), look.waiting)
         said = "How long the one that has waited longest for a worker has done so"
         yield _gauge("queue_age_seconds", said, ("file_type", "queue"), look.age)
+        yield _gauge("running_parts", "Parts of files that are being written", ("file_type",), look.parts)
         yield _gauge("sweep_last_run_timestamp_seconds", "When each sweep ran last", ("sweep",), look.sweeps)
 
     def _look(self) -> Look | None:
@@ -70,6 +74,8 @@ class Table:
             look = self._with_nothing()
             self._see_live(look)
             self._see_waiting(look)
+            self._see_waiting_parts(look)
+            self._see_running_parts(look)
             self._see_sweeps(look)
         except (*UNREACHABLE, ImproperlyConfigured) as error:
             logger.warning("the record's numbers can't be read: %s", type(error).__name__)
@@ -82,7 +88,8 @@ class Table:
         names = registry.names()
         queues = [(name, queue) for name in names for queue in _queues(name)]
         live = dict.fromkeys(itertools.product(names, map(str, LIVE)), 0)
-        return Look(live, dict.fromkeys(queues, 0), dict.fromkeys(queues, 0.0))
+        parts = {(name,): 0 for name in names}
+        return Look(live, dict.fromkeys(queues, 0), dict.fromkeys(queues, 0.0), parts)
 
     def _see_live(self, look: Look) -> None:
         by = FileRequest.file_type, FileRequest.state
@@ -95,10 +102,27 @@ class Table:
         now = type_coerce(later(), UtcDateTime())
         query = _counted(*by).add_columns(func.min(_since(), type_=UtcDateTime()), now)
         for file_type, queue, number, since, seen in self._rows(query.where(FileRequest.dispatch_at > EVER)):
-            name = _named(look, file_type)
-            labels = name, queue or next(iter(_queues(name)), OTHER)
-            look.waiting[labels] = look.waiting.get(labels, 0) + number
-            look.age[labels] = max(look.age.get(labels, 0.0), (seen - since).total_seconds())
+            _add_waiting(look, file_type, queue, number, (seen - since).total_seconds())
+
+    def _see_waiting_parts(self, look: Look) -> None:
+        since = func.min(Part.published_at, type_=UtcDateTime())
+        of = select(Part.request_id, func.count().label("number"), since.label("since"))
+        waiting = of.where(Part.dispatch_at > EVER).group_by(Part.request_id).subquery()
+        now = type_coerce(later(), UtcDateTime())
+        # A message that is published again is still waited for.
+        heard_of = Event.request_id == FileRequest.id, Event.kind != EventKind.DISPATCHED
+        newest = select(Event.at).where(*heard_of).order_by(Event.id.desc()).limit(1)
+        query = select(FileRequest.file_type, FileRequest.queue, waiting.c.number, waiting.c.since)
+        query = query.add_columns(newest.scalar_subquery(), now).where(FileRequest.id == waiting.c.request_id, *OUT)
+        for file_type, queue, number, published, happened, seen in self._rows(query):
+            began = min(filter(None, (published, happened)), default=seen)
+            _add_waiting(look, file_type, queue, number, (seen - began).total_seconds())
+
+    def _see_running_parts(self, look: Look) -> None:
+        held = FileRequest.id == Part.request_id, Part.leased_until > EVER
+        for file_type, number in self._rows(_counted(FileRequest.file_type).where(*held, *OUT)):
+            labels = (_named(look, file_type),)
+            look.parts[labels] = look.parts.get(labels, 0) + number
 
     def _see_sweeps(self, look: Look) -> None:
         look.sweeps = {(name,): ran_at.timestamp() for name, ran_at in self._rows(select(Sweep.name, Sweep.ran_at))}
@@ -118,6 +142,13 @@ def _since() -> Any:
     began = select(func.min(Event.at, type_=UtcDateTime())).where(*in_hand).scalar_subquery()
     asked = FileRequest.requested_at
     return case((FileRequest.fence == 0, asked), else_=func.coalesce(began, asked))
+
+
+def _add_waiting(look: Look, file_type: str, queue: str | None, number: int, seconds: float) -> None:
+    name = _named(look, file_type)
+    labels = name, queue or next(iter(_queues(name)), OTHER)
+    look.waiting[labels] = look.waiting.get(labels, 0) + number
+    look.age[labels] = max(look.age.get(labels, 0.0), seconds)
 
 
 def _named(look: Look, file_type: str) -> str:

@@ -12,13 +12,14 @@ from bgtasks.requests.cleaning import Cleaning
 from bgtasks.requests.forgetting import Forgetting
 from bgtasks.requests.listing import Listing
 from bgtasks.requests.outlook import Expecting, Outlook
+from bgtasks.requests.parting import Parting, TooMany
 from bgtasks.requests.people import People
 from bgtasks.requests.reminding import Reminding
 from bgtasks.requests.sweeping import Sweeping
 from bgtasks.requests.working import NOTIFY, Working, available
 from bgtasks.requests.writer import BY_HAND
 
-__all__ = ["BY_HAND", "NOTIFY", "Outlook", "Requests", "available"]
+__all__ = ["BY_HAND", "NOTIFY", "Outlook", "Parting", "Requests", "TooMany", "available"]
 
 
 class Requests(Asking, Working, Sweeping, Cleaning, Reminding, People, Expecting, Listing, Forgetting):

@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, select, tuple_
 from sqlalchemy.orm import Session, defer
 
 from bgtasks.models import FileRequest, Notification
-from bgtasks.requests.writer import Writer
+from bgtasks.requests.writer import Writer, with_parts
 from bgtasks.states import LIVE, State
 
 #: Rows that are looked at with one query, where most of them may be of another kind.
@@ -59,7 +59,9 @@ class Listing(Writer):
             wanted = (row.id for row in rows if _is_one_of(row.state, states) and _is_one_of(row.file_type, file_types))
             ids = list(itertools.islice(_once(wanted), most))
             found = select(FileRequest).options(defer(FileRequest.criteria)).where(FileRequest.id.in_(ids))
-            return sorted(session.scalars(found), key=_newest_first, reverse=True)
+            sought = sorted(session.scalars(found), key=_newest_first, reverse=True)
+            with_parts(session, sought)
+            return sought
 
     def beginning_with(self, beginning: str, most: int) -> list[FileRequest]:
         """The requests whose id begins like this, so many at most. Raises: ValueError, if no id does.
@@ -70,7 +72,9 @@ class Listing(Writer):
         lowest, highest = (str(uuid.UUID(digits.ljust(32, filling))) for filling in "0f")
         span = FileRequest.id >= lowest, FileRequest.id <= highest
         with self._database.reading() as session:
-            return list(session.scalars(select(FileRequest).where(*span).order_by(FileRequest.id).limit(most)))
+            rows = list(session.scalars(select(FileRequest).where(*span).order_by(FileRequest.id).limit(most)))
+            with_parts(session, rows)
+            return rows
 
     def notifications(self, request_id: str) -> list[Notification]:
         """Who was told what of a request, in order."""

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from sqlalchemy import func, select, tuple_
 from sqlalchemy.orm import Session
 
+from bgtasks.database import likely
 from bgtasks.models import FileRequest, in_state
 from bgtasks.requests.writer import Writer
 from bgtasks.states import LIVE, State
@@ -38,7 +39,8 @@ class Expecting(Writer):
 
     def outlook(self, row: FileRequest) -> Outlook:
         """What can be told of a request as it was seen."""
-        if row.state not in LIVE or (row.dispatch_at is None and row.leased_by is None):
+        is_by_hand = row.dispatch_at is None and row.leased_by is None and not row.parts_are_out
+        if row.state not in LIVE or is_by_hand:
             return Outlook()  # it is over, or somebody handles it by hand
         with self._database.reading() as session:
             runs = recent_runs(session, row.file_type)
@@ -74,11 +76,12 @@ def recent_runs(session: Session, file_type: str) -> list[Run]:
 
 
 def _waiting(session: Session, row: FileRequest, typical: float | None) -> Outlook:
-    same = FileRequest.file_type == row.file_type, FileRequest.dispatch_at.is_not(None)
+    same = likely(FileRequest.file_type == row.file_type)
     before = tuple_(FileRequest.requested_at, FileRequest.id) < (row.requested_at, row.id)
     count = select(func.count()).select_from(FileRequest)
-    ahead = session.scalar(count.where(*same, in_state(State.PENDING), before)) or 0
-    working = session.scalar(count.where(FileRequest.file_type == row.file_type, in_state(State.RUNNING)))
+    scheduled = in_state(State.PENDING), FileRequest.dispatch_at.is_not(None)
+    ahead = session.scalar(count.where(same, *scheduled, before)) or 0
+    working = session.scalar(count.where(same, in_state(State.RUNNING)))
     # As many are worked on at once as are just now; each of them is, on average, half done.
     rounds = ahead / max(working or 0, 1) + (1.5 if working else 1)
     return Outlook(ahead + 1, None if typical is None else typical * rounds)

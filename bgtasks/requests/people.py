@@ -8,7 +8,7 @@ from bgtasks.database import later
 from bgtasks.models import FileRequest
 from bgtasks.requests.changes import ENTRY, ROW, Change, changing
 from bgtasks.requests.working import lasting
-from bgtasks.requests.writer import NEXT_FENCE, UNLEASED, Writer
+from bgtasks.requests.writer import NEXT_FENCE, UNLEASED, Writer, with_parts
 from bgtasks.states import ENDED, LIVE, EventKind, State
 
 #: A download, by whom and to where.
@@ -38,7 +38,8 @@ class People(Writer):
 
         It answers for no other request: one that was asked for since may have its ``coalesce_key``.
         """
-        blank = dict.fromkeys(("error_code", "error_message", "started_at", "finished_at", "notified_at", "rows_total"))
+        told = "error_code", "error_message", "started_at", "finished_at", "notified_at"
+        blank = dict.fromkeys((*told, "rows_total", "parts_total", "parts_done"))
         zero = dict.fromkeys(("attempts", "dispatches", "rows_written"), 0)
         anew = {"state": State.PENDING, "step": "", **blank, **zero, **NEXT_FENCE, **self._waiting(scheduled)}
         failed = FileRequest.state == State.FAILED, FileRequest.leased_by.is_(None)
@@ -75,7 +76,9 @@ class People(Writer):
             if last is not None:
                 place = tuple_(FileRequest.requested_at, FileRequest.id)
                 newest = newest.where(place < (last.requested_at, last.id))
-            return list(session.scalars(newest))
+            rows = list(session.scalars(newest))
+            with_parts(session, rows)
+            return rows
 
     def delete(self, request_id: str) -> FileRequest | None:
         """Remove the row and the history of an ended request; its object is left to the caller. None: it is live."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import ColumnElement, tuple_, update
 
+from bgtasks.claims import Held
 from bgtasks.database import later
 from bgtasks.errors import BgtasksError, ImproperlyConfigured, Sentence
 from bgtasks.models import FileRequest
@@ -80,6 +81,10 @@ class Sweeping(Writer):
         return self._change(
             seen.id, FileRequest.fence == seen.fence, dead, values=taken, events=(event,), step=seen.step, detail=detail
         )
+
+    def lose(self, held: Held, queue: str | None = None) -> FileRequest | None:
+        """The same of a step by itself: there is no memory for it here."""
+        return self.recover(held.file_request, held.owner, queue)
 
     def _times_lost(self, seen: FileRequest) -> int:
         """How often its worker was lost: the making of a file has its attempts, and the telling has its own."""

@@ -57,6 +57,13 @@ class Working(Writer):
         if _noting(tuple(given)).make(self._database, held.file_request.id, **_bound(held), **given) is None:
             raise ClaimLost(held.file_request.id)
 
+    def keep(self, held: Held, **columns: Any) -> FileRequest:
+        """Note on the row what a step has made, before its end. Raises: ClaimLost."""
+        row = self._change(held.file_request.id, *mine(held), values=columns)
+        if row is None:
+            raise ClaimLost(held.file_request.id)
+        return row
+
     def finish(
         self, held: Held, outcome: dict[str, Any], event: EventKind | None = None, *, waits: bool
     ) -> FileRequest:
@@ -106,10 +113,7 @@ class Working(Writer):
 
     def prolong(self, held: Held, max_age: float | None) -> FileRequest:
         """Before the requester is told: the file lasts for so long from now. Raises: ClaimLost."""
-        row = self._change(held.file_request.id, *mine(held), values=lasting(max_age))
-        if row is None:
-            raise ClaimLost(held.file_request.id)
-        return row
+        return self.keep(held, **lasting(max_age))
 
 
 def available(max_age: float | None) -> dict[str, Any]:
@@ -156,7 +160,9 @@ def _claiming(*, tells: bool, by_hand: bool, durable: bool) -> Change:
         "dispatch_at": None,
     }
     unscheduled = (ROW.c.dispatch_at.is_(None), ROW.c.state == State.PENDING) if by_hand else ()
-    free = ROW.c.fence == ITS_FENCE, ROW.c.leased_by.is_(None), _is_due(tells=tells), *unscheduled
+    # Of a file that is written in parts: while they are out, there is no message for a step.
+    in_turn = or_(ROW.c.parts_total.is_(None), ROW.c.dispatch_at.is_not(None))
+    free = ROW.c.fence == ITS_FENCE, ROW.c.leased_by.is_(None), in_turn, _is_due(tells=tells), *unscheduled
     return Change(changing(*free, values=taken), durable=durable)
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete
+from sqlalchemy import ColumnElement, delete, func, select
+from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import set_committed_value
 
 from bgtasks.claims import Held
 from bgtasks.database import Database, later
 from bgtasks.errors import ClaimLost
 from bgtasks.history import events_of, log
 from bgtasks.locales import Sentence, in_force, told
-from bgtasks.models import Event, FileRequest
+from bgtasks.models import Event, FileRequest, Part
 from bgtasks.requests.changes import Change, changing
 from bgtasks.settings import Settings
 from bgtasks.states import EventKind, State
@@ -33,7 +36,9 @@ class Writer:
     def get(self, request_id: str) -> FileRequest | None:
         """The row as it is now."""
         with self._database.reading() as session:
-            return session.get(FileRequest, request_id)
+            row = session.get(FileRequest, request_id)
+            with_parts(session, [row] if row else [])
+            return row
 
     def history(self, request_id: str) -> list[Event]:
         """What happened to a request, in order."""
@@ -72,6 +77,15 @@ class Writer:
     def _waiting(self, waits: bool) -> dict[str, Any]:
         """Whether a message is in a queue now, to be believed in for the usual time."""
         return {"dispatch_at": later(self._settings.patience) if waits else None}
+
+
+def with_parts(session: Session, rows: Sequence[FileRequest]) -> None:
+    """Have the rows of files whose parts are out say how many rows those have written so far."""
+    out = {row.id: row for row in rows if row.parts_are_out}
+    if out:
+        written = select(Part.request_id, func.sum(Part.rows)).where(Part.request_id.in_(out)).group_by(Part.request_id)
+        for request_id, total in session.execute(written):
+            set_committed_value(out[request_id], "rows_written", int(total))
 
 
 def mine(held: Held) -> tuple[ColumnElement[bool], ...]:

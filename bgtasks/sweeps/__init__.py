@@ -10,7 +10,7 @@ from typing import Any
 from celery import shared_task
 
 from bgtasks.canvas import LOST
-from bgtasks.claims import Claim
+from bgtasks.claims import parsed
 from bgtasks.queues import ONCE_MORE, QUEUE, QueueTask, priorities
 from bgtasks.sweeps import cleaning, dispatching, noting, recovering, reminding
 
@@ -73,7 +73,7 @@ def on_lost(request: Any, error: BaseException, _: Any) -> None:
     """The errback of every step: its child was killed, and that is seen to now, not when its lease lapses."""
     # Called within the worker's main process, which must not talk to the database: a message does the work.
     if recovering.is_lost(error) and request.args:
-        claim, overdue = Claim.parse(request.args[0]), recovering.is_overdue(error)
+        claim, overdue = parsed(request.args[0]), recovering.is_overdue(error)
         # Said only where it is so: a worker of an earlier release does not know the word.
         more = {"killed": True} if recovering.is_killed(error) else {}
         recover_lost.apply_async((claim, request.id, overdue), kwargs=more, **ONCE_MORE)
@@ -82,4 +82,4 @@ def on_lost(request: Any, error: BaseException, _: Any) -> None:
 @shared_task(base=SweepTask, name="bgtasks.recover_lost", ignore_result=True)
 def recover_lost(claim: Any, delivery: str, overdue: bool, killed: bool = False) -> None:
     """Take over what one dead child had begun."""
-    recovering.recover_lost(Claim.parse(claim), delivery, overdue=overdue, killed=killed)
+    recovering.recover_lost(parsed(claim), delivery, overdue=overdue, killed=killed)

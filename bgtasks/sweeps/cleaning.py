@@ -11,7 +11,7 @@ import itertools
 import logging
 import random
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -65,13 +65,15 @@ class Cleaned:
         return f"{requests}, orphans removed: {self.orphans}{spared}{faults}"
 
 
-def clean(pace: Pace, leeway: float = LEEWAY, *, all_orphans: bool = False) -> Cleaned:
+def clean(pace: Pace, leeway: float = LEEWAY, *, all_orphans: bool = False, stores: Collection[str] = ()) -> Cleaned:
     """Remove what nobody needs any more, until all is clean or the pace says that it is enough.
 
     :param leeway: seconds for which an expired file is kept.
-    :param all_orphans: also where most of a store's objects are of no request in the table.
+    :param all_orphans: also where most of a store's objects are of no request in the table. Where stores are named, in
+        these alone.
+    :param stores: the URLs of stores in which to look for orphans too, though neither a file type nor a row names them.
     """
-    run = _Run(deployment.current(), pace, leeway, Cleaned(), all_orphans)
+    run = _Run(deployment.current(), pace, leeway, Cleaned(), all_orphans, stores)
     try:
         run.finish()
         run.expire()
@@ -106,6 +108,7 @@ class _Run:
     leeway: float
     done: Cleaned
     all_orphans: bool
+    named: Collection[str]  #: stores that somebody has named, by their URLs
     away: set[str | None] = field(default_factory=set)  #: stores of file types that have not answered
 
     def finish(self) -> None:
@@ -114,6 +117,10 @@ class _Run:
             removed = self._drop_objects(batch)
             self.done.leftovers += removed
             self.pace.count(removed)
+        for row in self.pace.each(self.parts.parting.left_over()):
+            with self._alone(Claim.of(row)):
+                self.parts.drop_parts(row)
+                self.pace.count()
 
     def expire(self) -> None:
         """Files whose time is over: the rows' state first, then the objects, then their keys."""
@@ -138,23 +145,32 @@ class _Run:
                     self.pace.count(gone)
 
     def sweep(self) -> None:
-        """Objects that no row names, nor ever will, in every store that files may be put into."""
-        urls = whereabouts.known()
+        """Objects that no row names, nor ever will, in every store that files may be put into, or were."""
+        if self.pace.is_over:
+            return
+        known = self._distinct((*whereabouts.known(), *self.parts.requests.store_urls()))
+        urls = self._distinct((*known, *self.named))
         if self.pace.is_bounded:  # each gets its turn
             random.shuffle(urls)
         for url in urls:
             if not self.pace.is_over:
                 with self._alone(url or "the store", url):
-                    self._sweep(url)
+                    # Of what is somebody's guess, a few are too many.
+                    self._sweep(url, FEW if url in known else 0)
 
-    def _sweep(self, url: str | None) -> None:
+    def _distinct(self, urls: Collection[str | None]) -> list[str | None]:
+        """Each store once; None: the deployment's own, also where it is named by its URL."""
+        own = self.parts.settings.store_url
+        return list(dict.fromkeys(None if url == own else url for url in urls))
+
+    def _sweep(self, url: str | None, few: int) -> None:
         store, seen, strange = self.parts.store_at(url), 0, 0
         for batch in self.pace.batches(self._keys(store), BATCH):
             stored = [key for key in map(ObjectKey.parse, batch) if key is not None]
             # Asked after the listing: an object is there before its row's fence moves on.
             orphans = self.parts.requests.orphans(stored)
-            seen, strange = seen + len(stored), strange + self._strangers(orphans)
-            if strange > max(FEW, seen // 2):
+            seen, strange = seen + len(stored), strange + self._strangers(orphans, url)
+            if strange > max(few, seen // 2):
                 self._spare(orphans, url)
                 return
             for orphan in self.pace.each(orphans):
@@ -165,18 +181,20 @@ class _Run:
                     return
             self.pace.count(len(batch))
 
-    def _strangers(self, orphans: list[ObjectKey]) -> int:
+    def _strangers(self, orphans: list[ObjectKey], url: str | None) -> int:
         """How many of them are of requests that the table does not have, where that matters."""
-        return 0 if self.all_orphans or not orphans else self.parts.requests.strangers(orphans)
+        is_meant = self.all_orphans and (not self.named or url in self._distinct(self.named))
+        return 0 if is_meant or not orphans else self.parts.requests.strangers(orphans)
 
     def _spare(self, orphans: list[ObjectKey], url: str | None) -> None:
         """Leave a store alone that is not the table's, as it seems: no copy is kept of what is removed."""
         self.done.spared += len(orphans)
-        place = "bgtasks_store_url" if url is None else "a file type's store_url"
+        place, option = ("bgtasks_store_url", "") if url is None else (url, f" --store {url}")
         logger.warning(
             "the table does not have the requests of most objects in %s, so none is removed: is it the database of "
-            "these files, and all of it? If so, run celery bgtasks clean --all-orphans",
+            "these files, and all of it? If so, run celery bgtasks clean --all-orphans%s",
             place,
+            option,
         )
 
     def _keys(self, store: Store) -> Iterator[str]:

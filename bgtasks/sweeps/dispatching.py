@@ -12,6 +12,7 @@ from bgtasks.claims import Claim
 from bgtasks.deployment import Deployment
 from bgtasks.models import FileRequest
 from bgtasks.sweeps import finding
+from bgtasks.sweeps import parts as parted
 from bgtasks.sweeps.finding import Waiting
 
 #: A message is believed in for longer each time, up to so many times the patience.
@@ -36,6 +37,7 @@ def dispatch() -> None:
             continue
         if not _publish(parts, waiting.row):
             return  # the broker is away: each of the others would only wait for it as well
+    parted.dispatch(parts.settings.patience / SOONER, lengths)
 
 
 def _sorted(parts: Deployment, lengths: Lengths) -> tuple[list[Waiting], list[FileRequest]]:

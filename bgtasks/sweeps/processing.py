@@ -6,10 +6,11 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bgtasks import deployment, registry
+from bgtasks import deployment, execution, registry
 from bgtasks.errors import RequestFailed
 from bgtasks.pacing import Pace
 from bgtasks.sweeps import finding, recovering, reminding
+from bgtasks.sweeps import parts as parted
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ def _outstanding() -> Iterator[str]:
     for row in finding.lapsed():
         recovering.take_over(parts, row)
     reminding.due()
+    yield from parted.outstanding()
     while batch := finding.outstanding(but=seen):
         seen.update(batch)
         yield from batch
@@ -45,7 +47,7 @@ def _outstanding() -> Iterator[str]:
 
 def _handle(request_id: str, done: Processed) -> None:
     try:
-        if registry.dispatch(request_id):
+        if execution.run_parts(request_id) or registry.dispatch(request_id):
             done.handled += 1
         else:
             done.left += 1

@@ -7,14 +7,15 @@ import re
 
 from celery.exceptions import TimeLimitExceeded, WorkerLostError
 
-from bgtasks import deployment, endings, execution, publishing, registry, results
+from bgtasks import deployment, endings, publishing, registry, results
 from bgtasks.canvas import at_work
-from bgtasks.claims import Claim, Held
+from bgtasks.claims import Claim, Held, PartClaim
 from bgtasks.deployment import Deployment
 from bgtasks.errors import ClaimLost, RequestFailed, TimeLimitPassed
 from bgtasks.models import FileRequest
 from bgtasks.states import ENDED
 from bgtasks.sweeps import finding
+from bgtasks.sweeps import parts as parted
 
 #: What billiard says of a child that was ended by SIGKILL, whose number is the same everywhere.
 KILLED = re.compile(r"\bsignal 9\b")
@@ -28,6 +29,7 @@ def recover() -> None:
     for seen in finding.lapsed():
         if (taken := take_over(parts, seen)) is not None:
             _publish(taken)
+    parted.recover()
 
 
 def is_lost(error: BaseException) -> bool:
@@ -45,17 +47,24 @@ def is_killed(error: BaseException) -> bool:
     return isinstance(error, WorkerLostError) and KILLED.search(str(error)) is not None
 
 
-def recover_lost(claim: Claim, delivery: str, *, overdue: bool, killed: bool = False) -> None:
+def recover_lost(claim: Claim | PartClaim, delivery: str, *, overdue: bool, killed: bool = False) -> None:
     """The same at once, for a step whose child is known to have died.
 
-    :param claim: what the step was handed.
+    :param claim: what the step, or the part, was handed.
     :param delivery: the id of the task that has died, as ``leased_by`` has it.
     :param overdue: whether it was killed at its time limit.
     :param killed: whether it was killed otherwise: for its memory, in all likelihood.
     """
     parts = deployment.current()
-    seen = parts.requests.get(claim.request_id)
+    whole = claim.request if isinstance(claim, PartClaim) else claim
+    seen = parts.requests.get(whole.request_id)
     if seen is None:
+        return
+    if seen.parts_are_out:
+        if isinstance(claim, PartClaim):
+            parted.recover_lost(seen, claim, delivery, overdue=overdue, killed=killed)
+        elif seen.fence == whole.fence + 1:
+            parted.publish_anew(seen)
         return
     if delivery in (seen.leased_by or "").split():
         if overdue:
@@ -64,7 +73,7 @@ def recover_lost(claim: Claim, delivery: str, *, overdue: bool, killed: bool = F
         heavy = publishing.heavy_queue_of(seen) if killed else None
         if (taken := take_over(parts, seen, seen.leased_by, heavy)) is not None:
             _publish(taken)
-    elif seen.fence in (claim.fence, claim.fence + 1):
+    elif seen.fence in (whole.fence, whole.fence + 1):
         _go_on(parts, seen)
 
 
@@ -103,4 +112,4 @@ def _fail_overdue(parts: Deployment, seen: FileRequest) -> None:
     except ClaimLost:
         return
     except RequestFailed:
-        execution.publish_outstanding(Claim.of(seen))
+        publishing.publish_outstanding(seen.id)

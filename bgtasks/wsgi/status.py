@@ -19,7 +19,7 @@ class Phase(StrEnum):
 
     WAITING = "waiting"  #: no worker has begun
     MAKING = "making"
-    FINISHING = "finishing"  #: the file is whole, and its link is being made
+    FINISHING = "finishing"  #: its parts are being put together; or it is whole, and its link is being made
     READY = "ready"
     UNLINKED = "unlinked"  #: it is there, and its link was withdrawn, or never given
     FORBIDDEN = "forbidden"  #: it is there, and the file type does not hand it to this visitor
@@ -102,8 +102,13 @@ class Status:
         return {action: status_links.form_token(action, row, self.visitor)}
 
     def as_json(self) -> dict[str, Any]:
-        """The same for a program. Times are ISO 8601; sizes are bytes."""
+        """The same for a program. Times are ISO 8601; sizes are bytes.
+
+        ``parts`` says in how many parts the file is written side by side, and how many of them are ``done``; it is None
+        where one worker writes it, or nobody knows yet. ``rows_written`` and ``progress`` are those of all together.
+        """
         row = self.file_request
+        parts = None if row.parts_total is None else {"done": row.parts_done, "total": row.parts_total}
         failed = {"code": row.error_code, "message": row.error_message} if row.state == State.FAILED else None
         return {
             "id": row.id,
@@ -113,6 +118,7 @@ class Status:
             "filename": row.filename,
             "rows_written": row.rows_written,
             "rows_total": row.rows_total,
+            "parts": parts,
             "progress": self.fraction,
             "queue_position": self.outlook.position,
             "seconds_left": None if self.outlook.seconds is None else round(self.outlook.seconds),
@@ -133,6 +139,8 @@ class Status:
 def _phase(row: FileRequest, visitor: str | None) -> Phase:
     if row.state == State.READY:
         return _phase_of_ready(row, visitor)
+    if row.parts_are_written:
+        return Phase.FINISHING
     return {
         State.PENDING: Phase.WAITING,
         State.RUNNING: Phase.MAKING,

@@ -15,9 +15,9 @@ from bgtasks import FileType, canvas, endings, execution, patience, registry, st
 from bgtasks.claims import Claim
 from bgtasks.deployment import Deployment
 from bgtasks.errors import ClaimLost, RequestFailed, RevokedToken, TransientError
-from bgtasks.execution import Outcome, RunningStep
 from bgtasks.leases import Lease
-from bgtasks.models import FileRequest
+from bgtasks.models import FileRequest, Part
+from bgtasks.running import Outcome, RunningStep
 from bgtasks.stack import Mailbox
 from bgtasks.states import EventKind, State
 from tests.support.file_types import Numbers
@@ -291,7 +291,7 @@ def test_a_link_that_is_made_while_the_chain_grants_stays_valid(parts: Deploymen
     held = parts.requests.claim(claim, "tokenize", "attach", "slow worker")
     token = toolbox.create_token(after(parts, request))
     running = RunningStep(parts, held, Lease(parts.requests, held, 60), Numbers.restore(held.file_request))
-    parts.requests.finish(held, dict(Outcome.of(running.do()).columns), waits=True)
+    parts.requests.finish(held, dict(Outcome.of(execution._try(running)).columns), waits=True)
     assert toolbox.decode(token)[0].id == request.id
 
 
@@ -375,6 +375,10 @@ def test_requests_that_have_begun_go_first(
     execution.run("fetch_criteria", Claim.of(request), "test")
     rest = canvas.build(after(parts, request), canvas.STEPS, "files.numbers", {}, made)
     assert [link.options["priority"] for link in rest.tasks] == [later] * 5
+    divided = [Part(number=number, fence=0) for number in range(3)]
+    for most, expected in ((None, [later] * 3), (2, [later, later, first])):
+        links = canvas.build_parts(request, divided, "files.numbers", {}, made, at_once=most).tasks
+        assert [link.options["priority"] for link in links] == expected
 
 
 def test_a_file_type_is_written_by_its_own_write_bytes(parts: Deployment) -> None:

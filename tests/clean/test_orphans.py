@@ -13,7 +13,7 @@ from bgtasks import execution, registry, sweeps, toolbox
 from bgtasks.claims import Claim
 from bgtasks.deployment import Deployment
 from bgtasks.errors import ClaimLost
-from bgtasks.models import FileRequest
+from bgtasks.models import FileRequest, Part
 from bgtasks.object_keys import ObjectKey
 from bgtasks.states import State
 from bgtasks.stores import WRITE_BUFFER
@@ -72,12 +72,47 @@ def test_an_object_is_an_orphan_if_no_row_can_name_it_any_more(
     assert (other in left) is (names == "another")
 
 
+@pytest.mark.parametrize("names", [False, True])
+@pytest.mark.parametrize(
+    ("fence", "part_fence", "leased_by", "is_over"),
+    [
+        (FENCE, 2, "its writer", False),
+        (FENCE, 2, None, True),  # it has ended, or was handed back
+        (FENCE, 3, "a worker", True),
+        (FENCE, 3, None, True),
+        (FENCE, None, None, True),
+        (FENCE + 1, 2, "its writer", True),  # a cancel, a failure, or the joining
+        (FENCE + 1, None, None, True),
+        # As after a restore of an older copy of the database: who knows.
+        (FENCE, 1, None, False),
+        (FENCE - 1, None, None, False),
+    ],
+)
+def test_an_object_of_a_part_is_an_orphan_if_nobody_can_name_it_any_more(
+    parts: Deployment, fence: int, part_fence: int | None, leased_by: str | None, is_over: bool, names: bool
+) -> None:
+    """By the fences of the request and of the part, and by the key that the part names."""
+    asked = added()
+    key = put(parts, f"{asked.id}/{FENCE}.0.2")
+    staged = stage(parts, key)
+    set_row(parts, asked, state=State.RUNNING, fence=fence, parts_total=2, parts_done=0)
+    if part_fence is not None:
+        known = {"fence": part_fence, "leased_by": leased_by, "object_key": key if names else None}
+        with parts.database.writing() as session:
+            session.add(Part(request_id=asked.id, number=0, range={}, **known))
+    run()
+    left = keys(parts)
+    assert (key in left) is (not is_over or (names and part_fence is not None))
+    assert (staged in left) is not is_over
+
+
 def test_an_object_whose_row_is_gone_is_an_orphan(parts: Deployment) -> None:
     """With its folder, and whatever was staged beside it."""
     lost = orphan(parts)
     stage(parts, lost)
+    put(parts, f"{lost}.0.1")
     kept = finished()
-    assert run().orphans == 2
+    assert run().orphans == 3
     assert keys(parts) == {kept.object_key}
     assert not path(parts, lost).parent.exists()
 
@@ -105,6 +140,10 @@ def test_a_row_that_was_deleted_without_its_object(parts: Deployment, monkeypatc
         "{id}/-3",
         "{id}/3/4",
         "{id}/3.csv",
+        "{id}/3.1",
+        "{id}/3.01.2",
+        "{id}/3.1.0",
+        "{id}/3.1.2.3",
         "{id}/3#",
         "{id}/3#x",
         "{upper}/3",

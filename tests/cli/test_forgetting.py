@@ -12,14 +12,17 @@ from sqlalchemy import select
 
 from bgtasks import forgetting, results, toolbox
 from bgtasks.deployment import Deployment
-from bgtasks.errors import ClaimLost, RequestFailed
-from bgtasks.models import Base, FileRequest
+from bgtasks.errors import ClaimLost, RequestFailed, TransientError
+from bgtasks.models import FileRequest
 from bgtasks.pacing import Pace
 from bgtasks.requests.forgetting import BATCH, SOMEBODY
 from bgtasks.states import State
+from bgtasks.stores import Store
+from bgtasks.tables import Base
 from tests.clean.scenes import keys, path
 from tests.cli.conftest import Run
 from tests.record.moves import advanced, ask, claim, end, now, set_row, told
+from tests.support.divided import begin, fan_out, finish
 from tests.support.handmade import finished
 
 sqlite_only = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -127,6 +130,24 @@ def test_a_step_at_work_can_write_nothing_any_more(parts: Deployment) -> None:
             end(parts, one)
     assert "bgtasks" not in everything(parts)
     assert parts.requests.number_of(ADA) == 0
+
+
+def test_what_many_workers_are_writing_goes_too(parts: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parts that are done, and the one that is being written; their store may be away at first."""
+    row = fan_out(parts)
+    finish(parts, begin(parts, row, 0, 30))
+    held = begin(parts, row, 1, 30)
+    with monkeypatch.context() as away:
+        away.setattr(Store, "delete", lambda *_: (_ for _ in ()).throw(TransientError()))
+        assert toolbox.forget(ADA).left == 1
+    assert len(keys(parts)) == 1  # which the row of its part names still
+    done = toolbox.forget(ADA)
+    assert (done.requests, done.files, done.left) == (1, 1, 0)
+    assert keys(parts) == set()
+    assert ADA not in everything(parts)
+    with pytest.raises(ClaimLost):
+        finish(parts, held)
+    assert "bgtasks" not in everything(parts)
 
 
 @sqlite_only

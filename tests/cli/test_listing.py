@@ -16,6 +16,7 @@ from bgtasks.requests import listing
 from bgtasks.states import State
 from tests.cli.conftest import HOSTILE, Run
 from tests.record.moves import advanced, ask, claim, set_row
+from tests.support.divided import halfway
 from tests.support.handmade import in_seconds
 
 sqlite_only = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -126,6 +127,16 @@ def test_a_line_has_what_an_operator_needs(parts: Deployment, run: Run) -> None:
         "numbers", "failed", "build_items", ada, "1,234,567", "", "2h", "2", "too_many_rows",
     ]  # fmt: skip
     assert cells[ready.id] == ["numbers", "ready", "notify", ada, "5", "24.9 MB", "2h", "0", ""]
+
+
+@sqlite_only
+def test_a_file_in_parts_has_the_rows_of_all(parts: Deployment, run: Run) -> None:
+    """Nobody holds the request, and nobody waits for its message: its parts are out."""
+    row = halfway(parts)
+    cells = run("list").cells[0]
+    assert (cells[2:4], cells[5]) == (["running", "write_bytes 50% (1/3)"], "45")
+    [said] = run("list", "--json").json["requests"]
+    assert (said["id"], said["rows_written"], said["parts_done"], said["parts_total"]) == (row.id, 45, 1, 3)
 
 
 @sqlite_only

@@ -8,6 +8,7 @@ from datetime import datetime
 import pytest
 
 from bgtasks import toolbox
+from bgtasks.claims import PartClaim
 from bgtasks.cli.requests_shown import BRIEF, HIDDEN, SHOWN
 from bgtasks.deployment import Deployment
 from bgtasks.models import COLUMNS
@@ -15,6 +16,7 @@ from bgtasks.states import State
 from tests.clean.scenes import failed
 from tests.cli.conftest import Run
 from tests.record.moves import advanced, ask, now, set_row, told
+from tests.support.divided import alter_part, begin, fan_out, finish, halfway
 from tests.support.handmade import finished, in_seconds
 
 sqlite_only = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -33,6 +35,7 @@ def test_show_tells_who_asked_who_was_told_and_who_has_downloaded(parts: Deploym
     parts.ledger.close(parts.ledger.open(row.id, "ready", "email", ADA))
     parts.ledger.open(row.id, "ready", "webhook", "https://user:pass@hooks.example.com/services/T0KEN?x=y")
     parts.ledger.open(row.id, "ready", "apprise", "slack://T0KENA/T0KENB")
+    parts.ledger.refuse(parts.ledger.open(row.id, "ready", "email", "bob@example.com"), "550")
     parts.requests.downloaded(row.id, ADA, "192.0.2.7")
     said = run("show", row.id[:8], "--json").json
     assert said["request"]["requester"] == ADA
@@ -46,9 +49,14 @@ def test_show_tells_who_asked_who_was_told_and_who_has_downloaded(parts: Deploym
     assert sorted(recipients) == [
         ("apprise", "slack://…", True),
         ("email", ADA, False),
+        ("email", "bob@example.com", True),
         ("webhook", "https://hooks.example.com/…", True),
     ]
+    (refused,) = (line for line in said["notifications"] if line["refused_at"] is not None)
+    assert (refused["recipient"], refused["refusal"]) == ("bob@example.com", "550")
     plain = run("show", row.id[:8]).output
+    at = datetime.fromisoformat(refused["refused_at"])
+    assert f"refused\tready\temail\tbob@example.com\t550, {at:%Y-%m-%d %H:%M:%S}" in plain
     for part in (row.id, ADA, "192.0.2.7", "write_bytes", "Timeline", "Notifications", "Downloads"):
         assert part in plain
 
@@ -78,6 +86,34 @@ def test_the_time_of_a_step_does_not_count_what_came_between(parts: Deployment, 
     at = {name: datetime.fromisoformat(entry["at"]) for name, entry in {**by_step, "started": started}.items()}
     assert by_step["fetch_criteria"]["seconds"] == (at["fetch_criteria"] - at["started"]).total_seconds()
     assert by_step["tokenize"]["seconds"] == (at["tokenize"] - at["attach"]).total_seconds()
+
+
+def test_the_parts_of_a_file_are_shown_while_they_are_out(parts: Deployment, run: Run) -> None:
+    """Each with how far it is and who has it, for people and for programs; a lost one makes its step no younger."""
+    row = halfway(parts)
+    alter_part(parts, row, 1, leased_until=in_seconds(-1))
+    [(seen, lapsed)] = parts.parting.lapsed()
+    parts.parting.recover(seen, lapsed)
+    begin(parts, row, 1, 7, "worker@third 5e1f")
+    said = run("show", row.id[:8], "--json").json
+    assert [(part["number"], part["state"], part["rows"], part["attempts"]) for part in said["parts"]] == [
+        (1, "done", 30, 0), (2, "writing", 7, 1), (3, "waiting", 0, 0),
+    ]  # fmt: skip
+    assert (said["request"]["rows_written"], said["parts"][1]["leased_by"]) == (37, "worker@third 5e1f")
+    plain = run("show", row.id).output
+    assert "1\tdone\t30\t1 B\t0\t\n2\twriting\t7\t\t1\tworker@third\n3\twaiting\t" in plain
+    assert ("write_bytes 41% (1/3)" in plain, "part 2: worker@elsewhere" in plain) == (True, True)
+    finish(parts, parts.parting.claim(PartClaim.of(row, parts.parting.of(row.id)[2]), "worker@host 3"))
+    alter_part(parts, row, 1, leased_by=None, dispatch_at=in_seconds(60))
+    made = finish(parts, begin(parts, row, 1, 30)).file_request
+    entries = {entry["kind"]: entry for entry in run("show", made.id, "--json").json["timeline"]}
+    planned = [entry for entry in run("show", made.id, "--json").json["timeline"] if entry["kind"] == "step"][1]
+    since = datetime.fromisoformat(entries["step"]["at"]) - datetime.fromisoformat(planned["at"])
+    assert (entries["step"]["step"], entries["step"]["seconds"]) == ("write_bytes", since.total_seconds())
+    held_back = fan_out(parts, most=1)
+    states = [part["state"] for part in run("show", held_back.id, "--json").json["parts"]]
+    assert states == ["waiting", "kept_back", "kept_back"]
+    assert "Parts" not in run("show", advanced(parts, "attach").id).output
 
 
 def test_the_beginning_of_an_id_will_do(run: Run, parts: Deployment) -> None:

@@ -19,6 +19,8 @@ from bgtasks.states import EventKind, State
 from bgtasks.sweeps import noting
 from tests.conftest import new_postgresql
 from tests.doctor.conftest import Examine
+from tests.support.divided import alter_part, fan_out
+from tests.support.handmade import alter
 
 NOW = datetime.now(UTC)
 
@@ -124,6 +126,36 @@ def test_requests(examine: Examine, parts: Deployment, values: dict[str, Any], l
     asked(parts, **values)
     told = examine("requests")
     assert (told.level, said in told.said) == (level, True), told.said
+
+
+WAITS, WRITES = {"dispatch_at": NOW + timedelta(60)}, {"leased_by": "x", "leased_until": NOW + timedelta(1)}
+LOST, GONE = ({name: NOW - timedelta(hours=1)} for name in ("dispatch_at", "leased_until"))
+#: The same of two parts; the third one of their request is done.
+STRANGE_PARTS: list[tuple[tuple[dict[str, Any], dict[str, Any]], Level, str]] = [
+    ((WRITES, WAITS), Level.OK, "none waits"),
+    ((WRITES, LOST), Level.FAULT, "have parts that should have been dispatched again (numbers;"),
+    ((WRITES, {**WRITES, **GONE}), Level.FAULT, "have parts that are held by workers that are gone (numbers;"),
+    ((WAITS, WAITS), Level.WARNING, "nobody has done anything for over an hour (numbers;"),
+]
+
+
+@pytest.mark.parametrize(("values", "level", "said"), STRANGE_PARTS)
+def test_parts(examine: Examine, parts: Deployment, values: Any, level: Level, said: str) -> None:
+    """While a request's parts are out, they are what waits and what is held; one that is written is well."""
+    row = fan_out(parts)
+    for number, stands in enumerate((*values, {"object_key": "there"})):
+        alter_part(parts, row, number, **{"dispatch_at": None, **stands})
+    with parts.database.writing() as session:
+        session.execute(update(Event).where(Event.request_id == row.id).values(at=NOW - timedelta(hours=2)))
+        session.add(Event(request_id=row.id, kind=EventKind.DISPATCHED))  # which has changed nothing
+    told = examine("requests")
+    assert (told.level, said in told.said) == (level, True), told.said
+    alter(parts, row, file_type="gone")
+    assert "does not know: gone" in examine("requests").said
+    alter(parts, row, parts_total=None, parts_done=None)  # it was retried, and has others soon
+    assert "have parts" not in examine("requests").said
+    alter(parts, row, state=State.CANCELLED)
+    assert examine("requests").level == Level.OK
 
 
 def test_notifications(examine: Examine, parts: Deployment) -> None:

@@ -8,6 +8,8 @@ from tests.operating import markers
 
 globals().update({name: value for name, value in vars(reference).items() if not name.startswith("_")})
 
+imports = (*reference.imports, "tests.operating.file_types")
+
 # What the environment says counts; these are what an operator might be shown.
 bgtasks_default_key = markers.KEY
 bgtasks_database_url = f"postgresql://exports:{markers.DATABASE}@db.example.com/exports"

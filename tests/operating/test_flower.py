@@ -35,16 +35,17 @@ class Flower:
     def __init__(self, port: int) -> None:
         self.address = f"http://{HOST}:{port}"
 
-    def get(self, path: str, who: str | None = OPERATOR) -> str:
+    def get(self, path: str, who: str | None = OPERATOR, method: str = "GET") -> str:
         """One page. Raises: HTTPError."""
         said = {"Authorization": "Basic " + base64.b64encode(who.encode()).decode()} if who else {}
-        with urlopen(Request(self.address + quote(path, safe="/?=&[]%@"), headers=said), timeout=20) as answer:
+        asked = Request(self.address + quote(path, safe="/?=&[]%@"), headers=said, method=method)
+        with urlopen(asked, timeout=20) as answer:
             return str(answer.read().decode())
 
-    def status(self, path: str, who: str | None) -> int:
+    def status(self, path: str, who: str | None, method: str = "GET") -> int:
         """What somebody is answered."""
         try:
-            self.get(path, who)
+            self.get(path, who, method)
         except HTTPError as refused:
             with refused:
                 return refused.code
@@ -78,9 +79,9 @@ class Flower:
 
 @pytest.fixture(scope="module")
 def flower(stack: Stack, request: pytest.FixtureRequest) -> Flower:
-    """``celery flower`` where the reference deployment is, by its own flowerconfig.py."""
+    """``celery flower`` where the reference deployment is, by its own flowerconfig.py; it shows, and does nothing."""
     port = free_port()
-    process = stack.celery("flower", "flower", f"--port={port}", f"--basic-auth={OPERATOR}")
+    process = stack.celery("flower", "flower", f"--port={port}", f"--basic-auth={OPERATOR}", "--read_only")
     request.getfixturevalue("worker")  # starts at the same time
     process.wait_until(lambda: listens(port))
     return Flower(port)
@@ -104,6 +105,46 @@ def asked(app: Celery, parts: Deployment, flower: Flower) -> tuple[str, str]:
 
     wait_for(notified, "Flower has not heard of the end")
     return good.id, bad.id
+
+
+@pytest.fixture(scope="module")
+def divided(asked: tuple[str, str], flower: Flower) -> tuple[str, list[dict[str, Any]]]:
+    """A file that was made in two parts, and what Flower knows of them."""
+    who = {"requester": markers.REQUESTER, "requester_email": markers.ADDRESS}
+    made = request_file.delay("flights_in_parts", {"from_date": "2013-04-01", "carrier": "ZQ"}, **who)
+    assert made.get(timeout=60)["state"] == "ready"
+
+    def written() -> list[dict[str, Any]]:
+        found = [task for task in flower.tasks() if task["name"] == "bgtasks.write_part"]
+        return found if [task["state"] for task in found] == ["SUCCESS"] * 2 else []
+
+    wait_for(written, "Flower has not heard of the parts")
+    return made.id, written()
+
+
+def test_parts_are_listed_with_their_numbers(divided: tuple[str, list[dict[str, Any]]]) -> None:
+    """Which part of which file: as readable as a step, and no more; of the keys that it is cut by nothing."""
+    id, found = divided
+    shown = sorted((task["args"], task["kwargs"], task["result"]) for task in found)
+    named = [f"<flights_in_parts {id[:8]} #3 part {number}>" for number in (1, 2)]
+    assert shown == [(f"({each},)", "{}", each) for each in named]
+    assert {(task["worker"], task["routing_key"]) for task in found} == {(WORKER, "files.flights")}
+
+
+def test_the_step_that_leaves_its_work_to_parts_is_over(
+    flower: Flower, divided: tuple[str, list[dict[str, Any]]]
+) -> None:
+    """A task that is ignored looks as if it were at work for ever; and the rest of its chain is not sent in vain."""
+    one_each = {f"bgtasks.{step}": ["SUCCESS"] for step in STEPS} | {"bgtasks.write_part": ["SUCCESS"] * 2}
+
+    def states() -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for task in flower.tasks():
+            if f"<flights_in_parts {divided[0][:8]} " in str(task["args"]):
+                found.setdefault(task["name"], []).append(task["state"])
+        return found
+
+    wait_for(lambda: states() == one_each, "Flower shows a step that is at work for ever, or more than there are")
 
 
 def test_the_chain_is_listed_by_name_with_readable_claims(flower: Flower, asked: tuple[str, str]) -> None:
@@ -150,7 +191,7 @@ def test_the_table_of_tasks_shows_whose_step_it_is(flower: Flower, asked: tuple[
     assert f"(<flights {asked[0][:8]} #2>,)" in {task["args"] for task in shown}
 
 
-@pytest.mark.usefixtures("asked")
+@pytest.mark.usefixtures("asked", "divided")
 def test_no_page_shows_a_secret(flower: Flower) -> None:
     """Whatever can be read there: no key, password, criterion, requester or address; of anybody, recurring ones too."""
     pages = flower.crawl()
@@ -166,6 +207,25 @@ def test_who_may_see_what(flower: Flower) -> None:
     assert {flower.status(path, None) for path in ("/", "/tasks", "/broker", "/api/tasks")} == {401}
     assert {flower.status(path, None) for path in ("/metrics", "/healthcheck")} == {200}
     assert flower.status("/tasks", OPERATOR) == 200
+
+
+@pytest.mark.usefixtures("asked")
+def test_with_read_only_nobody_changes_anything(flower: Flower) -> None:
+    """What the buttons would do is refused to operators too, and the pages have none."""
+    actions = (
+        f"worker/shutdown/{WORKER}",
+        f"worker/pool/grow/{WORKER}",
+        "task/revoke/1",
+        "task/send-task/bgtasks.clean",
+    )
+    for action in actions:
+        assert (flower.status(f"/api/{action}", None, "POST"), flower.status(f"/api/{action}", OPERATOR, "POST")) == (
+            401,
+            403,
+        )
+    page = flower.get(f"/worker/{WORKER}")
+    assert "files.flights" in page
+    assert "worker-pool-grow" not in page
 
 
 def test_celerys_own_reports_show_no_secret(app: Celery) -> None:

@@ -9,6 +9,7 @@ import pytest
 from celery import Celery
 from celery.beat import Scheduler
 
+import celeryconfig
 from bgtasks import floods, queues, request_file, sweeps
 from bgtasks.stack import wait_for
 from tests.support.brokers import on_every_broker
@@ -58,6 +59,26 @@ def test_a_flood_waits_behind_what_comes_by_itself(app: Celery) -> None:
     order = taken(app, queues.QUEUE, "argsrepr")
     assert len(order) == count
     assert order.index("other") <= allowed
+
+
+@pytest.mark.parametrize("options", [celeryconfig.broker_transport_options], ids=["the reference deployment"])
+def test_queues_take_turns_on_redis(app: Celery, options: dict[str, Any]) -> None:
+    """A worker of all types: one's backlog keeps no other waiting, and whatever has begun goes before both."""
+    app.conf.broker_transport_options = options
+    first, later, _ = queues.priorities(app)
+    for name, priority in [("files.one", first)] * 3 + [("files.two", first)] * 2 + [("files.two", later)]:
+        app.send_task(f"{name} {priority}", queue=name, priority=priority)
+    order: list[str] = []
+    with app.connection_for_read() as connection, connection.channel() as channel:
+        consumer = app.amqp.TaskConsumer(
+            channel, [app.amqp.queues.select_add(name) for name in ("files.one", "files.two")]
+        )
+        consumer.register_callback(lambda _, message: order.append(message.headers["task"]))
+        with consumer:
+            while len(order) < 6:
+                connection.drain_events(timeout=10)
+    one, two = f"files.one {first}", f"files.two {first}"
+    assert order == [f"files.two {later}", one, two, one, two, one]
 
 
 @on_every_broker

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from bgtasks import FileType, registry
 from bgtasks.file_types import Dataset
 from bgtasks.notifiers import Message
-from tasks.flights import Flights
+from tasks.flights import Flights, flights
 from tests.recovery.gates import Gate
 
 PACE = 0.01  # seconds between two writes of what has no end
@@ -196,6 +196,56 @@ class Untellable(Faulty):
     notifiers = (DeadlyNotifier(),)
 
 
+class PartedFlights(Flights):
+    """The flights, written by several workers; each waits at a gate of its own once it has begun to write."""
+
+    file_type = "parted_flights"
+    formats = ("csv",)
+    part_key = flights.c.id
+
+    class Criteria(Flights.Criteria):
+        gate: str
+        parts: int = 3
+        #: The number of a part whose writing has a fault, until the gate ``mended`` is open.
+        fault: int | None = None
+
+    def get_parts(self, criteria: Any, count: int) -> int:
+        return int(criteria.parts)
+
+    def write_part(self, dataset: Dataset, buffer: BinaryIO, number: int) -> None:
+        gate = dataset.criteria.gate
+        if number == dataset.criteria.fault and not Gate(f"{gate}.mended").is_open:
+            raise ValueError("a fault in write_part")
+        super().write_part(dataset, _LingeringBuffer(buffer, Gate(f"{gate}.{number}")), number)  # type: ignore[arg-type]
+
+
+class _LingeringBuffer:
+    """A binary file whose first write has its writer wait at a gate."""
+
+    def __init__(self, buffer: BinaryIO, gate: Gate) -> None:
+        self._buffer, self._gate = buffer, gate
+        self._has_begun = False
+
+    def write(self, data: bytes) -> int:
+        written = self._buffer.write(data)
+        if not self._has_begun:
+            self._has_begun = True
+            self._gate.wait()
+        return written
+
+
+class EndlessParts(PartedFlights):
+    """Parts without end."""
+
+    file_type = "endless_parts"
+
+    def write_part(self, dataset: Dataset, buffer: BinaryIO, number: int) -> None:
+        with Gate(f"{dataset.criteria.gate}.{number}").visited():
+            while True:
+                buffer.write(b"and so on\r\n")
+                time.sleep(PACE)
+
+
 TYPES = (
     GatedFlights,
     GatedItems,
@@ -208,6 +258,8 @@ TYPES = (
     Faulty,
     Talkative,
     Untellable,
+    PartedFlights,
+    EndlessParts,
 )
 
 for one in TYPES:

@@ -48,8 +48,13 @@ class Gate:
     def wait(self) -> None:
         """Stay until it is open."""
         with self.visited():
-            while not self._path("open").exists():
+            while not self.is_open:
                 time.sleep(0.02)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether everybody may pass."""
+        return self._path("open").exists()
 
     def _path(self, what: str) -> Path:
         return self._file.with_name(f"{self._file.name}.{what}")

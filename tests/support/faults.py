@@ -19,7 +19,7 @@ from celery.signals import after_task_publish
 
 from bgtasks.claims import Claim
 from bgtasks.ledger import Ledger
-from bgtasks.requests import NOTIFY, Requests
+from bgtasks.requests import NOTIFY, Parting, Requests
 
 #: The variable that names the folder.
 FOLDER = "RECOVERY_FAULTS"
@@ -85,6 +85,12 @@ def install(folder: Path) -> None:
     def ending(point: Point) -> Callable[..., None]:
         return lambda _, held, *__, **___: meet(held.file_request.id, held.step, point)
 
+    def claiming_part(point: Point) -> Callable[..., None]:
+        return lambda _, claim, *__, **___: meet(claim.request.request_id, part_step(claim.number), point)
+
+    def ending_part(point: Point) -> Callable[..., None]:
+        return lambda _, held, *__, **___: meet(held.file_request.id, part_step(held.part.number), point)
+
     def published(body: Any, **_: Any) -> None:
         args = body[0] if isinstance(body, (list, tuple)) else ()
         if current_task and args and isinstance(args[0], Claim):  # a link hands its claim on
@@ -97,8 +103,16 @@ def install(folder: Path) -> None:
     _wrap(Requests, "claim", before=claiming(Point.DELIVERED), after=claiming(Point.CLAIMED))
     for name in ("finish", "fail"):
         _wrap(Requests, name, before=ending(Point.DONE), after=ending(Point.WRITTEN))
+    _wrap(Parting, "fan_out", before=ending(Point.DONE), after=ending(Point.WRITTEN))
+    _wrap(Parting, "claim", before=claiming_part(Point.DELIVERED), after=claiming_part(Point.CLAIMED))
+    _wrap(Parting, "finish", before=ending_part(Point.DONE), after=ending_part(Point.WRITTEN))
     _wrap(Ledger, "close", before=lambda _, line: meet(line.request_id, NOTIFY, Point.ACCEPTED))
     after_task_publish.connect(published, weak=False)
+
+
+def part_step(number: int) -> str:
+    """What the writing of one part is called here, as if it were a step."""
+    return f"part{number}"
 
 
 def _wrap(

@@ -19,6 +19,7 @@ from bgtasks import logs, registry, toolbox
 from bgtasks.deployment import Deployment
 from bgtasks.errors import RequestFailed
 from bgtasks.logs import AboutFilter, JsonFormatter
+from tests.support.divided import Logins, fill
 from tests.support.file_types import Numbers
 from tests.support.handmade import REQUESTER
 
@@ -78,6 +79,25 @@ def test_a_users_own_record_says_which_step_it_is_of(parts: Deployment, written:
     assert first["time"].endswith("Z")
     assert abs(datetime.fromisoformat(first["time"]) - datetime.now(UTC)) < timedelta(minutes=1)
     assert "request_id" not in last
+
+
+class TalkativeLogins(Logins):
+    """The same of one that many workers write."""
+
+    file_type = "talkative_logins"
+
+    def write_part(self, dataset: Any, buffer: Any, number: int) -> None:
+        own.warning("here", extra={"part": "mine"} if number == 2 else {})
+        super().write_part(dataset, buffer, number)
+
+
+def test_a_record_of_a_part_says_which(parts: Deployment, written: Any) -> None:
+    """From 1, as the history does; what a record was given is kept."""
+    fill(parts, 30)
+    registry.register(TalkativeLogins)
+    registry.dispatch(toolbox.add_request({}, "talkative_logins", REQUESTER, schedule=True).id)
+    said = [(entry["step"], entry["part"]) for entry in written() if entry["logger"] == own.name]
+    assert said == [("write_part", 1), ("write_part", 2), ("write_part", "mine")]
 
 
 def test_an_exception_is_a_field(parts: Deployment, written: Any) -> None:

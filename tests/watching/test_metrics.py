@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 from celery import Celery
 from prometheus_client import start_http_server
-from sqlalchemy import event, text
+from prometheus_client.openmetrics import parser as openmetrics
+from sqlalchemy import event, text, update
 from werkzeug.test import Client, EnvironBuilder, run_wsgi_app
 
 from bgtasks import deployment, metrics, registry, settings, sweeps, tallies, toolbox
@@ -27,12 +28,15 @@ from bgtasks.errors import ImproperlyConfigured, RequestFailed, TransientError
 from bgtasks.metrics.numbers import Numbers as Counted
 from bgtasks.metrics.table import Table
 from bgtasks.metrics.workers import Worker
+from bgtasks.models import Event
 from bgtasks.notifiers import Message
 from bgtasks.stack import HOST, wait_for
+from bgtasks.states import State
 from bgtasks.sweeps import noting
 from bgtasks.wsgi import application
+from tests.support.divided import alter_part, fan_out, fill, halfway
 from tests.support.file_types import Numbers
-from tests.support.handmade import CONTENTS, REQUESTER, alter, finished
+from tests.support.handmade import CONTENTS, REQUESTER, alter, finished, in_seconds
 from tests.watching.conftest import Samples, parsed, sample
 
 Look = Callable[[], Samples]
@@ -73,6 +77,23 @@ class Failing(Numbers):
         error = ValueError(MARKER)
         error.error_code = "no_moon"  # type: ignore[attr-defined]
         raise error
+
+
+def test_the_page_is_valid_openmetrics_too(parts: Deployment) -> None:
+    """Which Prometheus asks for, and which has stricter rules: units, suffixes, and an end."""
+    asked = toolbox.add_request({}, "numbers", REQUESTER, schedule=True)
+    finished()
+    page = Client(application).get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
+    assert page.content_type.startswith("application/openmetrics-text; version=1.0.0")
+    families = {family.name: family for family in openmetrics.text_string_to_metric_families(page.text)}
+    counted = {
+        (sample.labels["state"], sample.value)
+        for sample in families["bgtasks_requests"].samples
+        if sample.name.endswith("_total")
+    }
+    assert {("pending", 2.0), ("ready", 1.0)} <= counted
+    assert families["bgtasks_live_requests"].type == "gauge"
+    assert asked.id not in page.text
 
 
 def test_a_file_is_counted_from_its_request_to_its_download(parts: Deployment, look: Look) -> None:
@@ -169,6 +190,50 @@ def test_the_age_of_a_queue_is_that_of_its_oldest(parts: Deployment, look: Look)
     assert ("bgtasks_queue_age_seconds", frozenset({("file_type", "told"), ("queue", "files.told")})) in samples
 
 
+def test_parts_that_wait_are_in_the_queue(parts: Deployment, look: Look) -> None:
+    """As many messages as there are, with the age of the oldest; and what has become of them is counted."""
+    row = halfway(parts)
+    alter_part(parts, row, 2, published_at=in_seconds(-500))
+    moved = alter(parts, fan_out(parts), queue="heavy")
+    alter_part(parts, moved, 0, leased_by="gone", leased_until=in_seconds(-1), dispatch_at=None)
+    samples = look()
+    assert sample(samples, "waiting_requests", file_type="numbers", queue="files.numbers") == 1
+    assert sample(samples, "waiting_requests", file_type="numbers", queue="heavy") == 2
+    age = sample(samples, "queue_age_seconds", file_type="numbers", queue="files.numbers")
+    assert age == pytest.approx(500, abs=30)
+    assert sample(samples, "running_parts", file_type="numbers") == 2
+    assert sample(samples, "live_requests", file_type="numbers", state="running") == 2
+    # Published again, just now: it has been waited for since it was last heard of.
+    with parts.database.writing() as session:
+        session.execute(update(Event).where(Event.request_id == row.id).values(at=in_seconds(-700)))
+    alter_part(parts, row, 2, dispatch_at=in_seconds(-1), dispatches=7)  # whatever is in the queue
+    for sweep in (sweeps.dispatch, sweeps.recover):
+        sweep()
+    samples = look()
+    for counted in ("redispatches_total", "lease_recoveries_total"):
+        assert sample(samples, counted, file_type="numbers") == 1
+    assert sample(samples, "waiting_requests", file_type="numbers", queue="heavy") == 3
+    age = sample(samples, "queue_age_seconds", file_type="numbers", queue="files.numbers")
+    assert age == pytest.approx(700, abs=30)
+    alter(parts, row, state=State.FAILED)  # and its parts are not dropped yet
+    samples = look()
+    assert sample(samples, "waiting_requests", file_type="numbers", queue="files.numbers") == 0
+    assert sample(samples, "running_parts", file_type="numbers") == 0
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_each_part_has_a_duration(parts: Deployment, look: Look) -> None:
+    """And the file is counted once, when it is ready."""
+    fill(parts, 30)
+    asked = toolbox.add_request({}, "logins", REQUESTER, schedule=True)
+    assert registry.dispatch(asked.id)
+    samples = look()
+    for step, number in (("write_bytes", 1), ("write_part", 3), ("attach", 1)):
+        assert sample(samples, "step_seconds_count", file_type="logins", step=step) == number
+    assert sample(samples, "rows_written_total", file_type="logins") == 30
+    assert sample(samples, "requests_total", file_type="logins", state="ready") == 1
+
+
 def test_what_a_message_names_is_no_label(parts: Deployment, look: Look) -> None:
     """A type that is not registered is ``other``, and nothing secret is anywhere in the page."""
     toolbox.add_request({"name": MARKER}, MARKER, f"{MARKER}@example.com")
@@ -217,7 +282,7 @@ def test_many_looks_ask_the_table_once(parts: Deployment, look: Look, monkeypatc
     event.listen(parts.database.engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
     for _ in range(5):
         look()
-    assert len([statement for statement in asked if statement.startswith("SELECT")]) == 3
+    assert len([statement for statement in asked if statement.startswith("SELECT")]) == 5
 
 
 def test_the_queries_use_indexes(parts: Deployment) -> None:
@@ -230,10 +295,14 @@ def test_the_queries_use_indexes(parts: Deployment) -> None:
     look = table._with_nothing()
     table._see_live(look)
     table._see_waiting(look)
-    assert len(plans) == 2
+    table._see_waiting_parts(look)
+    table._see_running_parts(look)
+    assert len(plans) == 4
     for plan in plans:
-        assert "ix_bgtasks_file_requests" in plan, plan
+        # There are parts of live requests alone: where they are, these are found by their ids.
+        assert "ix_bgtasks_file_requests" in plan or "bgtasks_parts" in plan, plan
         assert "Seq Scan on bgtasks_file_requests" not in plan, plan
+        assert "Seq Scan on bgtasks_events" not in plan, plan
         # SQLite calls it so to read all of an index, too; this one has the waiting rows alone.
         assert "SCAN bgtasks_file_requests" not in plan.replace(WAITING, ""), plan
 

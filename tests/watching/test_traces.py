@@ -14,10 +14,11 @@ from werkzeug.test import Client
 
 from bgtasks import registry, request_file, toolbox, traces
 from bgtasks.canvas import STEPS
-from bgtasks.claims import Claim
+from bgtasks.claims import Claim, PartClaim
 from bgtasks.deployment import Deployment
 from bgtasks.errors import RequestFailed
 from bgtasks.wsgi import application
+from tests.support.divided import fill
 from tests.support.file_types import Numbers
 from tests.support.handmade import REQUESTER, finished
 
@@ -66,6 +67,26 @@ def test_the_steps_are_in_one_trace(parts: Deployment, exported: InMemorySpanExp
         "bgtasks.step": "write_bytes",
         "bgtasks.fence": 3,
     }
+
+
+def test_parts_are_in_the_same_trace(parts: Deployment, exported: InMemorySpanExporter) -> None:
+    """Beside the steps, each with its number; their messages carry the trace on as the steps' do."""
+    fill(parts, 30)
+    asked = toolbox.add_request({}, "logins", REQUESTER, schedule=True)
+    registry.dispatch(asked.id)
+    found = exported.get_finished_spans()
+    assert [span.name for span in found if span.name.startswith("bgtasks.write")] == [
+        "bgtasks.write_bytes", *["bgtasks.write_part"] * 3,
+    ]  # fmt: skip
+    assert len({span.context.trace_id for span in found}) == 1
+    written = [dict(span.attributes or {}) for span in found if span.name == "bgtasks.write_part"]
+    assert [attributes.pop("bgtasks.part") for attributes in written] == [1, 2, 3]
+    about = {"bgtasks.request_id": asked.id, "bgtasks.file_type": "logins"}
+    assert written == [{**about, "bgtasks.step": "write_part", "bgtasks.fence": 3}] * 3
+    headers: dict[str, Any] = {}
+    claim = PartClaim(Claim(asked.id, "logins", 3), 2, 0)
+    traces._carry(sender="bgtasks.write_part", headers=headers, body=((claim,), {}, {}))
+    assert f"{found[0].context.trace_id:032x}" in headers["traceparent"]
 
 
 @pytest.mark.usefixtures("quiet")

@@ -12,10 +12,12 @@ from werkzeug.test import Client, TestResponse
 
 from bgtasks import registry, status_links, toolbox
 from bgtasks.deployment import Deployment
+from bgtasks.errors import ClaimLost
 from bgtasks.models import FileRequest
 from bgtasks.states import EventKind, State
 from bgtasks.tokens import CANCEL, DELETE, Signer
 from tests.conftest import KEY
+from tests.support.divided import begin, fan_out, finish
 from tests.support.file_types import Numbers
 from tests.support.handmade import REQUESTER, Clock, alter, finished, fresh, in_seconds
 
@@ -144,6 +146,19 @@ def test_a_link_does_nothing(client: Client, parts: Deployment) -> None:
         == 403
     )
     assert fresh(parts, row).state == State.PENDING
+
+
+@ON_SQLITE
+def test_a_file_in_parts_is_cancelled_with_them(client: Client, parts: Deployment) -> None:
+    """What was written of it goes, and whoever writes the rest of it learns that at the next row."""
+    row = fan_out(parts, asked())
+    finish(parts, begin(parts, row, 0, 30))
+    held = begin(parts, row, 1, 3)
+    assert press(client, status_links.path_of(row), "Cancel").status_code == 303
+    assert fresh(parts, row).state == State.CANCELLED
+    assert list(parts.store.keys(row.id)) == []
+    with pytest.raises(ClaimLost):
+        parts.parting.progress(held, rows_written=4)
 
 
 @ON_SQLITE

@@ -15,6 +15,7 @@ from bgtasks.models import FileRequest
 from bgtasks.states import State
 from bgtasks.tokens import Signer
 from tests.conftest import KEY
+from tests.support.divided import halfway
 from tests.support.file_types import Numbers
 from tests.support.handmade import CONTENTS, REQUESTER, Clock, alter, finished, fresh, in_seconds
 
@@ -109,6 +110,27 @@ def test_programs_are_told_everything(client: Client, parts: Deployment) -> None
     failed = alter(parts, asked(), state=State.FAILED, error_code="too_many_rows", error_message="Too many.")
     assert told(client, failed)["error"] == {"code": "too_many_rows", "message": "Too many."}
     assert told(client, failed)["download_url"] is None
+
+
+def test_a_file_in_parts_is_one_file(client: Client, parts: Deployment) -> None:
+    """While many workers write it, the page shows the rows of all together and how long they take, and can cancel."""
+    row = alter(parts, halfway(parts, asked()), started_at=in_seconds(-60))
+    page = get(client, row).text
+    assert (">Your file is being made</h1>" in page, "45 of 90 rows · about 1 minute left" in page) == (True, True), (
+        page
+    )
+    assert ('max="100" value="50"' in page, f"{status_links.path_of(row)}/cancel" in page) == (True, True)
+    said = told(client, row)
+    assert (said["state"], said["rows_written"], said["progress"]) == ("running", 45, 0.5)
+    assert said["parts"] == {"done": 1, "total": 3}
+    assert said["seconds_left"] == pytest.approx(60, abs=5)
+    listed = client.get("/requests", headers=JSON, environ_overrides={"REMOTE_USER": REQUESTER}).get_data()
+    assert json.loads(listed)["requests"][0]["rows_written"] == 45
+    assert told(client, asked(idempotency_key="whole"))["parts"] is None
+    joining = alter(parts, row, parts_done=3, rows_written=90, dispatch_at=in_seconds(60))
+    page = get(client, joining).text
+    assert (">Your file is almost ready</h1>" in page, "/cancel" in page, " left" in page) == (True, True, False)
+    assert told(client, joining)["progress"] == 1.0
 
 
 def test_the_queue_and_the_estimate(client: Client, parts: Deployment) -> None:
