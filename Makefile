@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: help demo dev test check bench bench-flood bench-growth chaos fuzz messages format constraints clean
+.PHONY: help demo dev test check bench bench-flood bench-growth bench-parts bench-scale chaos fuzz messages format constraints clean
 .DEFAULT_GOAL := help
 
 help:  ## List the targets
@@ -34,6 +34,9 @@ bench-flood: $(READY)  ## Does a flood of 1,000 requests of one type delay anoth
 
 bench-growth: $(READY)  ## Time and memory of files of 1, 3 and 10 million rows; QUICK=1
 	$(BIN)/python -m tests.bench.growth $(if $(QUICK),--quick)
+
+bench-parts: $(READY)  ## A file of 10 million rows in 8 parts: two workers beside one, and beside one writer; QUICK=1
+	$(BIN)/python -m tests.bench.parts $(if $(QUICK),--quick) $(ARGS)
 
 bench-scale: $(READY)  ## Each query with 50,000 and with 5 million requests in PostgreSQL, and how clean keeps nobody waiting; QUICK=1
 	$(BIN)/python -m tests.bench.scale $(if $(QUICK),--quick) $(ARGS)

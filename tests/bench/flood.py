@@ -1,9 +1,10 @@
 """A flood of one type's requests, beside requests of another type that keep coming: does it delay them?
 
 The workers are those of the README: one for ``bgtasks``, and one for each file type's own queue. A request's time is
-from ``request_file.delay`` until its file is ready. The others are asked for at fixed times, whether or not those
-before are ready: who waits for each answer hardly ever asks while it matters. The idle times are those of the same
-workers, before the flood and after it.
+from ``request_file.delay`` until its file is ready. The worker of the type that comes in floods yields the processor to
+the others, as README's ``CPUWeight`` has it (``--equal``: it does not). The others are asked for at fixed times,
+whether or not those before are ready: who waits for each answer hardly ever asks while it matters. The idle times are
+those of the same workers, before the flood and after it.
 """
 
 from __future__ import annotations
@@ -39,8 +40,20 @@ LIMIT = 2.0  # how many times as long a request may take in the flood, at p95
 #: What each worker consumes, and with how many processes.
 WORKERS = {"bgtasks": 1, "files.flights": 4, "files.login_events": 1}
 FLOODING, OTHER = "flights", "login_events"
+#: How nice the flood's worker is to all others: about a tenth of their share of the processor, where both want it.
+NICE = 10
 #: What is asked for: files of some hundred rows.
 CRITERIA = {FLOODING: {"from_date": "2013-04-30"}, OTHER: {"from_date": "2026-10-20"}}
+
+
+@dataclass(frozen=True)
+class Flood:
+    """What is measured."""
+
+    count: int  #: requests of the flood
+    calm: int  #: requests on the idle system
+    is_fair: bool  #: whether a flood has the priority of one
+    is_equal: bool  #: whether its worker has the others' share of the processor
 
 
 @dataclass(frozen=True)
@@ -154,7 +167,19 @@ def fill(record: Database) -> None:
         session.execute(insert(login_events.LoginEvent), list(login_events._sample()))
 
 
-def times(root: Path, url: str, count: int, calm: int, *, is_fair: bool) -> dict[str, list[float]]:
+def give_way(pid: int) -> None:
+    """Have a worker and its children take what the others leave of the processor, as systemd's ``CPUWeight`` does.
+
+    Each worker is a session of its own, and Linux shares the processor among sessions first, where it is set up so.
+    """
+    group = Path(f"/proc/{pid}/autogroup")
+    if group.exists():
+        group.write_text(str(NICE))
+    else:
+        os.setpriority(os.PRIO_PGRP, pid, NICE)
+
+
+def times(root: Path, url: str, how: Flood) -> dict[str, list[float]]:
     """The same in a deployment of its own.
 
     :param url: of an empty database.
@@ -163,8 +188,10 @@ def times(root: Path, url: str, count: int, calm: int, *, is_fair: bool) -> dict
         fill(record := Database(url, root))
         record.engine.dispose()
         for queue, processes in WORKERS.items():
-            parts.start_worker("-Q", queue, "-c", str(processes), name=queue.rpartition(".")[-1])
-        return measure(parts, count, calm, is_fair=is_fair)
+            worker = parts.start_worker("-Q", queue, "-c", str(processes), name=queue.rpartition(".")[-1])
+            if queue.endswith(FLOODING) and not how.is_equal:
+                give_way(worker.pid)
+        return measure(parts, how.count, how.calm, is_fair=how.is_fair)
 
 
 def p95(found: Sequence[float]) -> float:
@@ -193,19 +220,20 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=FLOOD, help=f"requests of the flood (default: {FLOOD})")
     parser.add_argument("--calm", type=int, default=CALM, help=f"requests on the idle system (default: {CALM})")
     parser.add_argument("--fifo", action="store_true", help="give a flood no priority of its own, for comparison")
+    parser.add_argument("--equal", action="store_true", help="give the flood's worker as much of the processor")
     parser.add_argument("--sqlite", action="store_true", help="keep the record in SQLite (default: PostgreSQL)")
     parser.add_argument("--send", type=int, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.send:
         send(chosen.send, is_fair=not chosen.fifo)
         return 0
-    how = (chosen.count, chosen.calm)
+    how = Flood(chosen.count, chosen.calm, not chosen.fifo, chosen.equal)
     with servers.folder() as root:
         if chosen.sqlite:
-            return int(not report(times(root, f"sqlite:///{root / 'flood.db'}", *how, is_fair=not chosen.fifo)))
+            return int(not report(times(root, f"sqlite:///{root / 'flood.db'}", how)))
         with servers.postgresql(root) as server:
             url = servers.new_database(server, "flood")
-            return int(not report(times(root, url, *how, is_fair=not chosen.fifo)))
+            return int(not report(times(root, url, how)))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """``make bench-scale``: what costs how much with 50,000 requests in the table, and with 5 million.
 
 Both tables have 20,000 live requests. Each operation is the code's own, on a real PostgreSQL, and the two tables take
-turns; the median may differ by a fifth. Then 100,000 expired requests are cleaned, files and rows, while somebody else
-writes to the same rows: no transaction may be open for longer than 100 ms. The exit code is 1 if a limit is broken.
+turns; the median may differ by a fifth. Then 100,000 expired requests are cleaned, files and rows, and a person with
+10,000 is forgotten, while somebody else writes to the same rows: no transaction may be open for longer than 100 ms.
+The exit code is 1 if a limit is broken.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bgtasks import database, migrations
-from tests.bench import scale_cleaning, scale_rows, servers
+from tests.bench import scale_cleaning, scale_forgetting, scale_rows, servers
 from tests.bench.scale_operations import OPERATIONS, SLOW, World, world
 
 SMALL, FULL, QUICK = 50_000, 5_000_000, 500_000
@@ -97,7 +98,9 @@ def _print(name: str, small: float, big: float) -> bool:
 def main(arguments: list[str] | None = None) -> int:
     """Measure it, and print a table."""
     parser = argparse.ArgumentParser("make bench-scale", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="half a million requests, of which 10,000 are cleaned")
+    parser.add_argument(
+        "--quick", action="store_true", help="half a million requests, of which 10,000 are cleaned and 1,000 forgotten"
+    )
     parser.add_argument("--rows", type=int, help="another number of requests")
     chosen = parser.parse_args(arguments)
     rows = chosen.rows or (QUICK if chosen.quick else FULL)
@@ -106,6 +109,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(COLUMNS.format("", f"{SMALL:,}", f"{rows:,}", "ratio", f"at most {MOST}"))
         fits = compare(small, big)
         fits &= scale_cleaning.measure(big, 100_000 if rows > QUICK else 10_000)
+        fits &= scale_forgetting.measure(big, 10_000 if rows > QUICK else 1_000)
         for each in (small, big):
             each.parts.database.engine.dispose()
         return int(not fits)

@@ -7,7 +7,7 @@ import math
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psycopg
@@ -35,7 +35,7 @@ WRITE = "UPDATE bgtasks_file_requests SET downloads = downloads + 1 WHERE id = %
 
 def measure(there: World, files: int) -> bool:
     """Clean so many, print what it took; whether nobody would have waited for too long."""
-    url = there.parts.database.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    url = there.url
     with psycopg.connect(url, autocommit=True) as connection:
         ids = [id for (id,) in connection.execute(OVERDUE, [files])]
         connection.execute("VACUUM (ANALYZE) bgtasks_file_requests")
@@ -44,11 +44,17 @@ def measure(there: World, files: int) -> bool:
     for id in ids:
         _write(store / id)
     there.app.set_current()
-    with _transactions(there) as taken, _waiting(url, ids) as waited:
+    with transactions(there) as taken, waiting(url, ids) as waited:
         began = time.perf_counter()
         done = cleaning.clean(Pace())
         seconds = time.perf_counter() - began
     print(f"clean: {done} in {seconds:.1f} s ({done.expired / seconds:.0f} requests a second)")
+    fits = nobody_waits(taken, waited)
+    return fits and done.expired >= files * 0.99
+
+
+def nobody_waits(taken: Sequence[float], waited: Sequence[float]) -> bool:
+    """Print how long ``transactions`` and whoever was ``waiting`` took; whether all of it is within the limit."""
     longest, kept = max(taken), waited.count(math.inf)
     fits = longest <= MOST and not kept
     print(
@@ -57,7 +63,7 @@ def measure(there: World, files: int) -> bool:
         f"{kept} met a lock for over {MOST * 1000:.0f} ms: {'yes' if fits else 'NO'}",
         flush=True,
     )
-    return fits and done.expired >= files * 0.99
+    return fits
 
 
 def _write(folder: Path) -> None:
@@ -66,7 +72,7 @@ def _write(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _transactions(there: World) -> Iterator[list[float]]:
+def transactions(there: World) -> Iterator[list[float]]:
     """How long each transaction holds its locks at most: from its first statement on. Seconds."""
     taken, began = [0.0], dict[int, float]()
     engine = there.parts.database._writes
@@ -94,7 +100,7 @@ def _transactions(there: World) -> Iterator[list[float]]:
 
 
 @contextlib.contextmanager
-def _waiting(url: str, ids: list[str]) -> Iterator[list[float]]:
+def waiting(url: str, ids: list[str]) -> Iterator[list[float]]:
     """How long each of somebody else's writes to one of these rows takes, in seconds; infinite: it was locked too long.
 
     The time is this process's own too, which is busy cleaning; only the server's word for a lock counts.

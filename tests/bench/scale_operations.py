@@ -44,6 +44,11 @@ class World:
     ended: Iterator[FileRequest]  #: rows of the past, over and over
     held: Any = None  #: the step that was begun last
 
+    @property
+    def url(self) -> str:
+        """Its database, for the driver."""
+        return self.parts.database.url.set(drivername="postgresql").render_as_string(hide_password=False)
+
     def call(self, operation: Callable[[World], Any]) -> None:
         """Do something as this deployment."""
         self.app.set_current()
@@ -110,7 +115,23 @@ def _orphans(there: World) -> None:
     there.parts.requests.orphans([ObjectKey(f"{row.id}/1", row.id, 1, False) for row in rows])
 
 
-SOON = {"numbers": Reminder(3600.0, "notify")}
+def _remind(there: World) -> None:
+    assert len(there.parts.requests.unseen(SOON, SEEN)) == SEEN  # in either table
+
+
+def _forget(there: World) -> None:
+    record = there.parts.requests
+    for seen in itertools.islice(record.all_of(str(next(there.ended).requester)), 10):
+        withdrawn = record.withdraw(seen)
+        assert withdrawn is not None
+        assert record.erase(withdrawn) is not None
+
+
+def _chosen_queues(there: World) -> None:
+    assert finding.chosen_queues() == []
+
+
+SOON, SEEN = {"numbers": Reminder(3600.0, "notify")}, 50
 #: By their names.
 OPERATIONS: Mapping[str, Callable[[World], Any]] = {
     "ask": _ask,
@@ -125,18 +146,23 @@ OPERATIONS: Mapping[str, Callable[[World], Any]] = {
     "my files, of a service": partial(_of, requester="service"),
     "dispatch: what is due": lambda _: finding.due(),
     "dispatch: what was missed": lambda _: finding.missed(["others"], [], 3600.0),
+    "dispatch: chosen queues": _chosen_queues,
     "recover: what has lapsed": lambda _: finding.lapsed(),
     "list: the newest": _list,
     "list: of a state": partial(_list, states=[State.CANCELLED]),
     "list: of a type": partial(_list, file_types=["rare"]),
     "list: of a requester": partial(_list, requester="service"),
     "metrics: what is live": lambda there: list(Table(there.parts).collect()),
-    "remind: what expires soon": lambda there: there.parts.requests.unseen(SOON, 100),
+    "remind: what expires soon": _remind,
     "clean: expired files": lambda there: _first(there.parts.requests.overdue(3600.0)),
     "clean: old rows": lambda there: _first(there.parts.requests.outdated("numbers", MONTH)),
     "clean: leftovers": lambda there: list(there.parts.requests.with_leftovers()),
     "clean: file types": lambda there: there.parts.requests.file_types(),
     "clean: 200 objects": _orphans,
+    "forget: ten of somebody's": _forget,
 }
 #: What takes its time, and is done once in ten seconds.
-SLOW = ("status: row and outlook", "dispatch: what was missed", "metrics: what is live")
+SLOW = (
+    "status: row and outlook", "dispatch: what was missed", "dispatch: chosen queues", "metrics: what is live",
+    "forget: ten of somebody's",
+)  # fmt: skip

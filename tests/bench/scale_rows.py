@@ -1,7 +1,8 @@
 """Tables of millions of requests, made by PostgreSQL itself: a month of them, most of which have ended.
 
 Of those that ended longer ago than a day the file has expired; 3 % have failed, and 1 % were cancelled. Each has two
-entries in its history, and each live one, of the newest, one.
+entries in its history, and each live one, of the newest, one. As many files expire soon in each table, also while it
+is looked at.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ import psycopg
 LIVE = 20_000
 #: Of the live ones: being worked on, of those lost by their workers; and with a message that is due.
 LEASED, LAPSED, DUE = 200, 20, 20
-#: Of the ready ones, those whose time is over; and of the failed ones, those that were kept for long enough.
-OVERDUE, OUTDATED = 100, 100
+#: Of the ready ones, those whose time is over, and will be within the hour; and of the failed ones, those that were
+#: kept for long enough.
+OVERDUE, SOON, OUTDATED = 100, 150, 100
 
 _COLUMNS = """
     id, file_type, requester, requester_email, state, step, fence, leased_by, leased_until, dispatch_at, object_key,
@@ -36,11 +38,13 @@ SELECT {_WHAT}, 'notify', 6, NULL, NULL, NULL, CASE state WHEN 'ready' THEN id |
     asked + interval '5 s', CASE WHEN state = 'failed' AND i <= 32 * :outdated THEN asked - interval '40 days'
         ELSE asked + interval '30 s' END,
     CASE WHEN state = 'ready' AND i > :ended - :overdue THEN now() - interval '2 hours'
-        WHEN state IN ('ready', 'expired') THEN asked + interval '24 hours' END,
+        WHEN state = 'ready' AND i > :ended - :overdue - :soon THEN now() + interval '50 min'
+        WHEN state = 'ready' THEN asked + interval '24 hours'
+        WHEN state = 'expired' THEN asked + interval '18 hours' END,
     asked + interval '31 s', {_DULL}
 FROM (
     SELECT i, id, asked, :ended / 50 AS users, CASE WHEN i % 32 = 5 THEN 'failed' WHEN i % 100 = 1 THEN 'cancelled'
-        WHEN asked > now() - interval '23 hours' THEN 'ready' ELSE 'expired' END AS state
+        WHEN asked > now() - interval '18 hours' THEN 'ready' ELSE 'expired' END AS state
     FROM (
         SELECT i, gen_random_uuid() AS id, now() - interval '90 min' - interval '28 days' * (1 - i / :ended.0) AS asked
         FROM generate_series(1, :ended) i
@@ -81,7 +85,7 @@ def fill(url: str, ended: int, live: int = LIVE) -> None:
 
     :param ended: how many requests that have ended.
     """
-    shares = {"leased": LEASED, "lapsed": LAPSED, "due": DUE, "outdated": OUTDATED, "overdue": OVERDUE}
+    shares = {"leased": LEASED, "lapsed": LAPSED, "due": DUE, "outdated": OUTDATED, "overdue": OVERDUE, "soon": SOON}
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("SET synchronous_commit = off")
         connection.execute("SET maintenance_work_mem = '512MB'")

@@ -10,8 +10,24 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.bench import __main__ as bench
-from tests.bench import chain, data, growth, once, plot, results, servers, serving, table, turns, workers, writing
+from tests.bench import (
+    chain,
+    data,
+    growth,
+    once,
+    parts,
+    parts_turns,
+    plot,
+    results,
+    servers,
+    serving,
+    table,
+    turns,
+    workers,
+    writing,
+)
 from tests.bench.memory import MIB
+from tests.bench.parts_turns import ONE_WORKER, ONE_WRITER, SKEWED, SKEWED_WRITER, TWO_WORKERS, Turn
 from tests.bench.peers import PeerMissing
 from tests.bench.races import Limit, Race, Sample
 from tests.bench.turns import Way
@@ -168,6 +184,35 @@ def test_a_chain_and_a_child_are_measured(tmp_path: Path) -> None:
     )
     assert grown.size
     assert grown.grown is not None
+
+
+def test_a_file_in_parts_is_measured(tmp_path: Path) -> None:
+    """By two workers, by one, by one writer, and with a skewed key, which a log tells of; each makes the same bytes."""
+    parts.fill_sqlite(path := tmp_path / "source.db", ROWS)
+    found = parts.measured(tmp_path, "SQLite", f"sqlite:///{path}", ROWS, 1, has_limit=False)
+    assert {way: turn.parts for way, [turn] in found.turns.items()} == {
+        ONE_WRITER: 0,
+        ONE_WORKER: parts_turns.PARTS,
+        TWO_WORKERS: parts_turns.PARTS,
+        SKEWED_WRITER: 0,
+        SKEWED: 2,
+    }
+    assert not list(found.faults())
+    assert all(line in "\n".join(parts.lines(found)) for line in (ONE_WRITER.name, SKEWED.name, "to the last byte"))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "sha256", "is_told", "faults"),
+    [(5.0, "a", True, 0), (6.25, "a", True, 0), (6.5, "a", True, 1), (5.0, "b", True, 1), (5.0, "a", False, 1)],
+)
+def test_parts_that_are_slow_or_make_another_file_are_seen(
+    seconds: float, sha256: str, is_told: bool, faults: int
+) -> None:
+    """One worker took 10 seconds, and the limit is 1.6."""
+    found = parts.Found("SQLite", ROWS, has_limit=True, is_told=is_told)
+    for way, took, digest in ((ONE_WRITER, 9.0, "a"), (ONE_WORKER, 10.0, "a"), (TWO_WORKERS, seconds, sha256)):
+        found.turns[way] = [Turn(took, 0, 0, 0, [], 0, 0, 1, digest)]
+    assert len(list(found.faults())) == faults
 
 
 def test_downloads_are_measured(tmp_path: Path) -> None:

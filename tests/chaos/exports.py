@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import os
 import signal
@@ -25,8 +26,11 @@ MOST_ROWS = 20_000
 ROWS = MOST_ROWS + 500
 #: In each row of a wide file: 20,000 of them are more than the store's writer keeps in memory.
 FILLER = "so many words " * 70
-#: The writes of a wide file after which its first part is in the store.
-FIRST_PART = 8
+#: The lines that a pause is for: writes are of more where the rows come as Arrow batches.
+LINES = 2000
+#: The share of a file, or of its last part, that is written before the trouble; and the bytes that a row has at least.
+#: Of a wide file the first piece of its upload is in the store by then.
+SHARE, ROW = 0.6, 20
 
 FIRST_DAY = date(2020, 1, 1)
 PLACES = ("Zürich", "=SUM(A1:A9)", "東京, 大阪", 'so "called"', "two\nlines", "@home")
@@ -77,7 +81,7 @@ class Readings(FileType):
         first: int = 0
         rows: int
         wide: bool = False
-        pause: float = 0  #: seconds before each write
+        pause: float = 0  #: seconds before so many lines are written
         trouble: Trouble = Trouble.NONE
 
     def get_items(self, criteria: Any) -> Select[Any]:
@@ -88,35 +92,68 @@ class Readings(FileType):
 
     def write_bytes(self, dataset: Dataset, buffer: BinaryIO) -> None:
         if self.format == "csv":
-            buffer = _Troubled(buffer, dataset.criteria)  # type: ignore[assignment]
+            buffer = _Troubled(buffer, dataset.criteria, dataset.criteria.rows)  # type: ignore[assignment]
         super().write_bytes(dataset, buffer)
 
 
+class Divided(Readings):
+    """The same in parts, which workers write side by side; the trouble is in the last one."""
+
+    file_type = "divided"
+    formats = ("csv", "csv.gz")
+    part_key = readings.c.number
+
+    class Criteria(Readings.Criteria):
+        parts: int
+        at_once: int | None = None  #: how many of them may be out at once; None: all
+
+    def get_parts(self, criteria: Any, count: int) -> int:
+        return int(criteria.parts)
+
+    def get_max_parts_at_once(self) -> int | None:
+        at_once: int | None = self.file_request.criteria["at_once"]
+        return at_once
+
+    def write_part(self, dataset: Dataset, buffer: BinaryIO, number: int) -> None:
+        if self.format == "csv":
+            parts = dataset.criteria.parts
+            rows = dataset.criteria.rows / parts if number == parts - 1 else None
+            buffer = _Troubled(buffer, dataset.criteria, rows)  # type: ignore[assignment]
+        super().write_part(dataset, buffer, number)
+
+
 class _Troubled:
-    """A binary file that takes its time, and worse."""
+    """A binary file that takes its time, and worse.
 
-    def __init__(self, buffer: BinaryIO, criteria: Any) -> None:
-        self._buffer, self._criteria = buffer, criteria
-        self._writes = 0
+    :param rows: about how many come; None: the worse happens elsewhere.
+    """
 
-    def write(self, data: bytes) -> int:
-        time.sleep(self._criteria.pause)
-        self._writes += 1
-        if self._writes == FIRST_PART and self._criteria.trouble == Trouble.KILLS:
+    def __init__(self, buffer: BinaryIO, criteria: Any, rows: float | None) -> None:
+        self._buffer, self._pause = buffer, criteria.pause / LINES
+        self._trouble = Trouble.NONE if rows is None else criteria.trouble
+        self._left = SHARE * (rows or 0) * (len(FILLER) if criteria.wide else ROW)
+
+    def write(self, data: bytes | memoryview) -> int:
+        time.sleep(self._pause * bytes(data).count(b"\n"))
+        self._left -= len(data)
+        if self._left < 0 and self._trouble == Trouble.KILLS:
             os.kill(os.getpid(), signal.SIGKILL)
-        if self._writes == FIRST_PART and self._criteria.trouble == Trouble.RAISES:
+        if self._left < 0 and self._trouble == Trouble.RAISES:
             raise ValueError("a row that can't be read")
         return self._buffer.write(data)
 
 
-registry.register(Readings)
+TYPES: tuple[type[Readings], ...] = (Readings, Divided)
+
+for file_type in TYPES:
+    registry.register(file_type)
 
 
 def is_right(contents: bytes, file_format: str, criteria: dict[str, Any]) -> bool:
     """Whether a file says what the table says; told without the library."""
     rows = _rows(**{"first": 0, "wide": False, **criteria})
-    if file_format == "csv":
-        return contents == _as_csv(rows)
+    if file_format != "xlsx":
+        return (gzip.decompress(contents) if file_format == "csv.gz" else contents) == _as_csv(rows)
     return _cells(contents) == [list(row) for row in rows]
 
 

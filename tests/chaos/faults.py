@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from bgtasks import publishing, queues
+from bgtasks import queues
 from tests.chaos import celeryconfig
-from tests.chaos.exports import Readings
+from tests.chaos.exports import TYPES
 from tests.chaos.scene import Scene
 from tests.chaos.wishes import deck
 
@@ -88,22 +88,20 @@ def pause_broker(scene: Scene, dice: Random) -> bool:
 def double_messages(scene: Scene, dice: Random) -> bool:
     """Of what waits or is being done, some is published once more."""
     chosen = scene.some_requests(dice)
-    return bool(chosen) and all(publishing.publish(row) for row in chosen)
+    return bool(chosen) and all(scene.message(row)() for row in chosen)
 
 
 def delay_messages(scene: Scene, dice: Random) -> bool:
     """Messages come when their requests are somewhere else: their fences are old ones."""
     chosen = scene.some_requests(dice)
     for row in chosen:
-        scene.timeline.after(
-            10 * dice.random(), functools.partial(attempt, scene, "late", functools.partial(publishing.publish, row))
-        )
+        scene.timeline.after(10 * dice.random(), functools.partial(attempt, scene, "late", scene.message(row)))
     return bool(chosen)
 
 
 def lose_message(scene: Scene, dice: Random) -> bool:
     """What waits in a queue is taken from there, and nobody has it."""
-    names = [queues.queue_of(Readings.file_type), queues.QUEUE]
+    names = [*(queues.queue_of(each.file_type) for each in TYPES), queues.QUEUE]
     dice.shuffle(names)
     with scene.app.connection_for_read() as connection:
         return any(connection.channel().basic_get(name, no_ack=True) is not None for name in names)

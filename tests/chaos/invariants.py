@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -49,7 +50,7 @@ def every_request_has_ended_as_it_may(outcome: Outcome) -> Iterator[Finding]:
     for one in outcome.ended:
         if one.end not in one.wish.ends:
             yield one.wish.name, f"{one.end} (it {one.wish.kind})"
-        lost = times(one.making, EventKind.RECOVERED) + 1
+        lost = 1 + (_most_of_a_part(one) if one.has_ended_in_parts else times(one.in_one_hand, EventKind.RECOVERED))
         if one.end == WORKER_LOST and lost != MOST_ATTEMPTS:
             yield one.wish.name, f"given up when its worker was lost for time {lost}"
         if one.wish.name in outcome.cancelled and one.row.state != State.CANCELLED:
@@ -58,10 +59,13 @@ def every_request_has_ended_as_it_may(outcome: Outcome) -> Iterator[Finding]:
 
 def attempts_are_counted_and_bounded(outcome: Outcome) -> Iterator[Finding]:
     for one in outcome.ended:
-        making = times(one.making, EventKind.RECOVERED) + (one.end == WORKER_LOST)
+        gave_up = one.end == WORKER_LOST
+        making = times(one.in_one_hand, EventKind.RECOVERED) + (gave_up and not one.has_ended_in_parts)
         telling = times(one.telling, *LOST_TELLERS)
-        if one.row.attempts != making + telling or max(making, telling) > MOST_ATTEMPTS:
-            yield one.wish.name, f"{one.row.attempts} attempts; in the history {making}, and {telling} at the telling"
+        of_a_part = _most_of_a_part(one) + (gave_up and one.has_ended_in_parts)
+        if one.row.attempts != making + telling or max(making, telling, of_a_part) > MOST_ATTEMPTS:
+            found = f"in the history {making}, {telling} at the telling, and {of_a_part} of a part"
+            yield one.wish.name, f"{one.row.attempts} attempts; {found}"
 
 
 def every_step_has_ended_once_and_in_order(outcome: Outcome) -> Iterator[Finding]:
@@ -72,6 +76,25 @@ def every_step_has_ended_once_and_in_order(outcome: Outcome) -> Iterator[Finding
             yield one.wish.name, f"steps: {steps}"
         if one.times(*ENDS) != 1:
             yield one.wish.name, "ended more or less than once"
+
+
+def every_part_is_written_once(outcome: Outcome) -> Iterator[Finding]:
+    for one in outcome.ended:
+        done = Counter(str(entry.detail) for entry in one.history if entry.kind == EventKind.PART)
+        total = one.row.parts_total or 0
+        known = [f"{number}/{total}" for number in range(1, total + 1)]
+        fan_outs, is_written = one.times(EventKind.PARTS), one.row.state == State.READY
+        if fan_outs > 1 or (is_written and fan_outs != (total > 0)) or total > one.wish.criteria.get("parts", 0):
+            yield one.wish.name, f"{total} parts, which were out {fan_outs} times"
+        if any(times > 1 for times in done.values()) or not done.keys() <= set(known):
+            yield one.wish.name, f"parts of {total}: {dict(done)}"
+        if is_written and len(done) != total:
+            yield one.wish.name, f"ready with {len(done)} of {total} parts"
+
+
+def no_part_is_left(outcome: Outcome) -> Iterator[Finding]:
+    names = {one.row.id: one.wish.name for one in outcome.ended}
+    yield from ((names.get(part.request_id, part.request_id), f"part {part.number + 1}") for part in outcome.parts)
 
 
 def every_ready_file_says_what_the_table_says(outcome: Outcome) -> Iterator[Finding]:
@@ -145,6 +168,8 @@ RULES: tuple[Rule, ...] = (
     every_request_has_ended_as_it_may,
     attempts_are_counted_and_bounded,
     every_step_has_ended_once_and_in_order,
+    every_part_is_written_once,
+    no_part_is_left,
     every_ready_file_says_what_the_table_says,
     every_requester_is_told_once,
     a_mail_comes_twice_only_if_its_sender_was_lost,
@@ -158,6 +183,11 @@ RULES: tuple[Rule, ...] = (
 def breaches(outcome: Outcome) -> list[Breach]:
     """All that breaks a rule."""
     return [Breach(rule.__name__.replace("_", " "), *finding) for rule in RULES for finding in rule(outcome)]
+
+
+def _most_of_a_part(one: Ended) -> int:
+    """How often the worker of one part was lost, of all its parts the most; without a last time that ended it all."""
+    return max(one.lost_parts.values(), default=0)
 
 
 def _ready(outcome: Outcome) -> list[Ended]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from email.message import EmailMessage
@@ -12,7 +13,7 @@ from typing import Any
 
 from celery.result import AsyncResult
 
-from bgtasks.models import Event, FileRequest
+from bgtasks.models import Event, FileRequest, Part
 from bgtasks.states import EventKind, State
 from tests.chaos.producers import Producers
 from tests.chaos.scene import Scene
@@ -101,6 +102,37 @@ class Ended:
         return self.history[self._length_of_making :]
 
     @property
+    def in_one_hand(self) -> list[Event]:
+        """The rest of the history up to the end."""
+        return [entry for entry in self.making if entry not in self.in_parts]
+
+    @property
+    def in_parts(self) -> list[Event]:
+        """The history while the parts of its file were out: whatever is lost or handed back there is a part's."""
+        kinds = [entry.kind for entry in self.history]
+        if EventKind.PARTS not in kinds:
+            return []
+        out = self.history[kinds.index(EventKind.PARTS) + 1 :]
+        return list(itertools.takewhile(lambda entry: entry.kind not in (*ENDS, EventKind.STEP), out))
+
+    @property
+    def lost_parts(self) -> Counter[str]:
+        """How often the worker of each part was taken over from; by what the history calls it."""
+        lost = (str(entry.detail) for entry in self.in_parts if entry.kind == EventKind.RECOVERED)
+        return Counter(detail.partition(":")[0] for detail in lost)
+
+    @property
+    def parts_handed_back(self) -> int:
+        """How often somebody gave one up for others."""
+        return times(self.in_parts, EventKind.HANDED_BACK)
+
+    @property
+    def has_ended_in_parts(self) -> bool:
+        """Whether its end came while they were out."""
+        is_written = any(entry.kind == EventKind.STEP and entry.step == "write_bytes" for entry in self.history)
+        return self.times(EventKind.PARTS) > 0 and not is_written
+
+    @property
     def _length_of_making(self) -> int:
         ends = (number for number, entry in enumerate(self.history, 1) if entry.kind in ENDS)
         return next(ends, len(self.history))
@@ -121,6 +153,7 @@ class Outcome:
 
     wishes: list[Wish]
     rows: dict[str, list[FileRequest]]  #: by the name of the request
+    parts: list[Part]  #: that there are rows of
     ended: list[Ended]
     strangers: list[str]  #: rows and mails of requests that nobody has made
     mails: int
@@ -140,6 +173,7 @@ def found(scene: Scene, wishes: list[Wish], producers: Producers) -> Outcome:
     return Outcome(
         wishes=wishes,
         rows=rows,
+        parts=scene.part_rows(),
         ended=[_ended(scene, wish, row, mails[wish.name]) for wish in wishes for row in rows[wish.name][:1]],
         strangers=sorted((rows.keys() | mails.keys()) - names),
         mails=len(scene.post.mails),

@@ -11,7 +11,6 @@ from sqlalchemy import select
 
 from bgtasks import request_file, toolbox
 from bgtasks.models import FileRequest
-from tests.chaos.exports import Readings
 from tests.chaos.scene import Scene
 from tests.chaos.timeline import Timeline
 from tests.chaos.wishes import Kind, Road, Wish
@@ -73,17 +72,17 @@ class Producers:
 
 
 def _send(_: Scene, wish: Wish, request_id: str) -> None:
-    request_file.apply_async((Readings.file_type,), dict(_asked(wish)), task_id=request_id)
+    request_file.apply_async((wish.file_type,), dict(_asked(wish)), task_id=request_id)
 
 
 def _call(_: Scene, wish: Wish, request_id: str) -> None:
-    toolbox.add_request(file_type=Readings.file_type, id=request_id, schedule=True, **_asked(wish))
+    toolbox.add_request(file_type=wish.file_type, id=request_id, schedule=True, **_asked(wish))
 
 
 def _call_within(scene: Scene, wish: Wish, request_id: str) -> None:
     with scene.parts.database.writing() as session:
         asked = _asked(wish)
-        toolbox.add_request(file_type=Readings.file_type, id=request_id, schedule=True, session=session, **asked)
+        toolbox.add_request(file_type=wish.file_type, id=request_id, schedule=True, session=session, **asked)
 
 
 _ROADS = {Road.TASK: _send, Road.CALL: _call, Road.TRANSACTION: _call_within}

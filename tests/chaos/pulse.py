@@ -1,4 +1,4 @@
-"""Which children are at work: each leaves a trace while it does a step, so that faults can aim at it."""
+"""Which children are at work: each leaves a trace while it does a step or a part, so that faults can aim at it."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from typing import Any
 
 from celery.signals import task_postrun, task_prerun
 
-from bgtasks.canvas import STEPS, task_name
+from bgtasks.canvas import STEPS, WRITE_PART, task_name
 
 #: The variable that names the folder of the traces.
 FOLDER = "CHAOS_PULSE"
 
-_STEPS = {task_name(step) for step in STEPS}
+#: What counts as work.
+TASKS = {*map(task_name, STEPS), WRITE_PART}
 
 
 def at_work(folder: Path) -> set[int]:
-    """The children that do a step just now; and some that were killed while they did."""
+    """The children that do a step or a part just now; and some that were killed while they did."""
     return {int(trace.name) for trace in folder.iterdir()}
 
 
@@ -26,12 +27,12 @@ def _trace() -> Path:
 
 
 def _begin(task: Any, **_: Any) -> None:
-    if task.name in _STEPS:
+    if task.name in TASKS:
         _trace().touch()
 
 
 def _end(task: Any, **_: Any) -> None:
-    if task.name in _STEPS:
+    if task.name in TASKS:
         _trace().unlink(missing_ok=True)
 
 

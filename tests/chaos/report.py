@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from bgtasks.states import EventKind, State
 from tests.chaos.faults import FAULTS
 from tests.chaos.invariants import RULES
+from tests.chaos.outcome import Ended
 from tests.chaos.run import Done
 
 #: Requests whose histories are printed where a rule is broken.
@@ -42,6 +43,9 @@ def _came_out(done: Done) -> Iterator[tuple[str, object]]:
     yield "mails", outcome.mails
     yield "  of these, second copies", sum(one.copies for one in outcome.ended)
     yield "objects in the store", len(outcome.objects)
+    yield "files of which parts were out", len(_in_parts(done))
+    yield "  of these, ready", sum(one.row.state == State.READY for one in _in_parts(done))
+    yield "  parts that were written", sum(one.times(EventKind.PART) for one in _in_parts(done))
     yield "seconds of chaos", f"{done.seconds:.1f}"
     yield "seconds until all was at rest", f"{done.rest:.1f}"
     yield "seconds of the longest request", f"{max((one.seconds for one in outcome.ended), default=0):.1f}"
@@ -51,11 +55,18 @@ def _in_between(done: Done) -> Iterator[tuple[str, object]]:
     ended = done.outcome.ended
     for name, kind in REPAIRS.items():
         yield name, sum(one.times(kind) for one in ended)
+    yield "parts taken over from a dead worker", sum(one.lost_parts.total() for one in ended)
+    yield "parts handed back", sum(one.parts_handed_back for one in ended)
+    yield "most take-overs of one part", max((max(one.lost_parts.values(), default=0) for one in ended), default=0)
     yield "most attempts of a request", max((one.row.attempts for one in ended), default=0)
     yield "highest fence", max((one.row.fence for one in ended), default=0)
     yield "asked again, since there was no row yet", done.asked_again
     yield "mails refused for a while", done.refused
     yield "orphans that the last sweep removed", done.removed.orphans
+
+
+def _in_parts(done: Done) -> list[Ended]:
+    return [one for one in done.outcome.ended if one.times(EventKind.PARTS)]
 
 
 def _table(title: str, cells: Iterable[tuple[str, object]]) -> Iterator[str]:

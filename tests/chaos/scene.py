@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import signal
 import time
@@ -19,9 +20,9 @@ from kombu.exceptions import KombuError
 from sqlalchemy import or_, select
 
 import celeryconfig as reference
-from bgtasks import database, deployment, registry
+from bgtasks import database, deployment, publishing, registry
 from bgtasks.deployment import Deployment
-from bgtasks.models import FileRequest
+from bgtasks.models import FileRequest, Part
 from bgtasks.stack import Mailbox, Process, Stack
 from bgtasks.states import LIVE
 from tests.chaos import celeryconfig, exports, pulse
@@ -33,7 +34,7 @@ from tests.support.processes import children_of
 ROOT = Path(reference.__file__).parent
 WORKERS = ("worker1", "worker2")
 SLOTS = 2
-#: The share of the faults at children that aim at those that are at work.
+#: The share of the faults at workers and children that aim at those that are at work.
 AIMED = 0.7
 #: Requests whose messages are doubled at once.
 FEW = 4
@@ -97,8 +98,11 @@ class Scene:
         return [worker for worker in self.workers if worker.running]
 
     def some_worker(self, dice: Random) -> Process | None:
-        """One of them; None: they are all down."""
-        return dice.choice(self.up()) if self.up() else None
+        """One of them, rather one that is at work; None: they are all down."""
+        traces = pulse.at_work(self.pulse)
+        busy = [worker for worker in self.up() if traces & set(children_of(worker.pid))]
+        aimed = busy if busy and dice.random() < AIMED else self.up()
+        return dice.choice(aimed) if aimed else None
 
     def some_child(self, dice: Random) -> int | None:
         """A process of their pools, rather one that is at work; None: there is none just now."""
@@ -178,12 +182,22 @@ class Scene:
         with self.parts.database.reading() as session:
             return list(session.scalars(select(FileRequest)))
 
+    def part_rows(self) -> list[Part]:
+        """All parts that there are rows of."""
+        with self.parts.database.reading() as session:
+            return list(session.scalars(select(Part)))
+
+    def message(self, row: FileRequest) -> Callable[[], bool]:
+        """What publishes once more what a request waits for as it is now, or what is being done of it."""
+        if row.parts_are_out:
+            return functools.partial(publishing.publish_parts, row, self.parts.parting.of(row.id))
+        return functools.partial(publishing.publish, row)
+
     def steps_at_work(self) -> list[str] | None:
-        """The steps that children do just now; None: not every worker answers."""
+        """The steps and parts that children do just now; None: not every worker answers."""
         answers = self.app.control.inspect(timeout=2).active() or {}
         names = [task["name"] for tasks in answers.values() for task in tasks]
-        steps = {f"bgtasks.{step}" for step in exports.Readings.steps}
-        return [name for name in names if name in steps] if len(answers) == len(self.workers) else None
+        return [name for name in names if name in pulse.TASKS] if len(answers) == len(self.workers) else None
 
 
 @contextlib.contextmanager
@@ -225,7 +239,8 @@ def _producing(stack: Stack) -> Iterator[Celery]:
     services = {"broker_url": stack.env["CELERY_BROKER_URL"], "result_backend": stack.env["CELERY_RESULT_BACKEND"]}
     app.conf.update(services | ours)
     app.set_current()
-    registry.register(exports.Readings)
+    for file_type in exports.TYPES:
+        registry.register(file_type)
     try:
         yield app
     finally:

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from bgtasks.states import EventKind, State
 from tests.chaos import report
 from tests.chaos.faults import FAULTS
 from tests.chaos.run import Plan, run
 from tests.conftest import new_sqlite
 
-SHORT = Plan(seed=3, requests=30, faults=24, seconds=15, rest=90)
+SHORT = Plan(seed=122, requests=30, faults=24, seconds=15, rest=90)
 
 
 @pytest.mark.timeout(300)
@@ -22,6 +23,7 @@ def test_nothing_is_lost(tmp_path: Path) -> None:
     print("\n".join(report.lines(done)))
     assert not done.breaches
     assert sum(done.injected.values()) >= len(FAULTS)
+    assert any(one.times(EventKind.PART) and one.row.state == State.READY for one in done.outcome.ended)
 
 
 def test_the_seed_decides() -> None:

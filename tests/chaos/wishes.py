@@ -10,12 +10,16 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from bgtasks.states import State
-from tests.chaos.exports import MOST_ROWS, ROWS, Trouble
+from tests.chaos.exports import MOST_ROWS, ROWS, Divided, Readings, Trouble
 
 #: The code of a request whose worker was lost too often: whatever was asked for, it may end like that.
 WORKER_LOST = "worker_lost"
 #: Requesters who share the requests among them.
 REQUESTERS = 25
+#: The share of files that are written in parts, and how many those are.
+DIVIDED, PARTS = 0.2, (2, 6)
+#: The share of these of which only some parts are out at once.
+KEPT_BACK = 0.4
 #: Of the time of a run, in which requests come; more of them at its beginning, so that some must wait.
 ASKING = 0.8
 
@@ -73,6 +77,7 @@ class Wish:
     kind: Kind
     road: Road
     at: float  #: seconds from the beginning
+    file_type: str
     format: str
     criteria: Mapping[str, Any]
     ids: tuple[str, ...]  #: of each time that it is asked for
@@ -114,17 +119,25 @@ def wishes(dice: random.Random, count: int, seconds: float) -> list[Wish]:
 
 
 def _wish(dice: random.Random, number: int, kind: Kind, at: float) -> Wish:
-    criteria = _criteria(dice, kind)
+    criteria, is_divided = _criteria(dice, kind), dice.random() < DIVIDED
+    other, file_type = ("csv.gz", Divided.file_type) if is_divided else ("xlsx", Readings.file_type)
     return Wish(
         number=number,
         kind=kind,
         road=dice.choice(list(Road)),
         at=at,
-        format="csv" if criteria.get("pause") or dice.random() < 0.8 else "xlsx",
-        criteria=criteria,
+        file_type=file_type,
+        format="csv" if criteria.get("pause") or dice.random() < 0.8 else other,
+        criteria={**criteria, **_parts(dice)} if is_divided else criteria,
         ids=tuple(str(uuid.UUID(int=dice.getrandbits(128), version=4)) for _ in range(2 if kind == Kind.TWICE else 1)),
         patience=5 * dice.random(),
     )
+
+
+def _parts(dice: random.Random) -> dict[str, Any]:
+    """In how many a file is written, and how many of them at once."""
+    parts = dice.randint(*PARTS)
+    return {"parts": parts, "at_once": dice.randint(1, parts - 1) if dice.random() < KEPT_BACK else None}
 
 
 def _criteria(dice: random.Random, kind: Kind) -> dict[str, Any]:
