@@ -22,6 +22,7 @@ from bgtasks.database import likely, steady_later
 from bgtasks.history import log_all
 from bgtasks.models import FileRequest, Notification, Part, in_state
 from bgtasks.object_keys import ObjectKey
+from bgtasks.pacing import uninterrupted
 from bgtasks.requests.part_writer import OUT
 from bgtasks.requests.writer import NEXT_FENCE, UNLEASED, Writer
 from bgtasks.states import EventKind, State
@@ -54,7 +55,7 @@ class Cleaning(Writer):
         """
         over = {"state": State.EXPIRED, "coalesce_key": None, **NEXT_FENCE, **UNLEASED, **self._waiting(False)}
         waited = {row.id: row.fence for row in seen if row.dispatch_at is not None or row.leased_by is not None}
-        with self._database.writing() as session:
+        with uninterrupted(), self._database.writing() as session:
             changed = _changed(session, seen, *self._overdue(leeway), values=over)
             # With another fence than was seen, somebody has had a try meanwhile, and has said what became of it.
             untold = _untold(session, [row for row in changed if waited.get(row.id) == row.fence - 1])
@@ -72,7 +73,7 @@ class Cleaning(Writer):
         """Their objects are gone: name them no more. Less, if a row names another, or none."""
         # Whatever the state is by now: a request that is retried writes an object of its own.
         gone = FileRequest.object_key.in_([row.object_key for row in seen])
-        with self._database.writing() as session:
+        with uninterrupted(), self._database.writing() as session:
             return _changed(session, seen, gone, values={"object_key": None, "store_url": None})
 
     def file_types(self) -> list[str]:
@@ -94,7 +95,7 @@ class Cleaning(Writer):
     def forget(self, seen: Sequence[FileRequest], retention: float) -> int:
         """Remove the rows of such requests, with their histories and ledgers; how many. Less, if one goes on."""
         too_old = or_(*(over & since for _, over, since in _over(retention)))
-        with self._database.writing() as session:
+        with uninterrupted(), self._database.writing() as session:
             gone = delete(FileRequest).where(FileRequest.id.in_(_taken(seen, too_old, *_WITHOUT_ANYTHING)))
             return len(session.scalars(gone.returning(FileRequest.id), execution_options=_AS_IT_IS).all())
 

@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Select, case, delete, func, null, or_, sel
 
 from bgtasks.database import later
 from bgtasks.models import Event, FileRequest, Notification
+from bgtasks.pacing import uninterrupted
 from bgtasks.requests.writer import NEXT_FENCE, UNLEASED, Writer
 from bgtasks.states import ENDED, LIVE, EventKind, State
 
@@ -73,7 +74,7 @@ class Forgetting(Writer):
         own = Event.request_id == withdrawn.id, Notification.request_id == withdrawn.id
         same = FileRequest.id == withdrawn.id, FileRequest.fence == withdrawn.fence
         row = delete(FileRequest).where(*same, FileRequest.state.in_(ENDED), FileRequest.leased_by.is_(None))
-        with self._database.writing() as session:
+        with uninterrupted(), self._database.writing() as session:
             events, lines = (session.scalar(select(func.count()).where(theirs)) or 0 for theirs in own)
             gone = session.execute(row, execution_options=_UNCHANGED).rowcount  # type: ignore[attr-defined]
         return Erased(events, lines) if gone else None
@@ -92,7 +93,7 @@ class Forgetting(Writer):
     def anonymise_notifications(self, addresses: Collection[str]) -> Iterator[int]:
         """Take somebody's addresses out of the ledger of other people's requests."""
         for ids in self._hits(select(Notification.id).where(_is_any(Notification.recipient, addresses))):
-            with self._database.writing() as session:
+            with uninterrupted(), self._database.writing() as session:
                 # A recipient is unique: two who are forgotten may have been told of the same file.
                 for id in ids:
                     line = update(Notification).where(Notification.id == id)
@@ -116,7 +117,7 @@ class Forgetting(Writer):
                 yield list(page)
 
     def _count_changed(self, statement: Any) -> int:
-        with self._database.writing() as session:
+        with uninterrupted(), self._database.writing() as session:
             return int(session.execute(statement, execution_options=_UNCHANGED).rowcount)  # type: ignore[attr-defined]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from bgtasks.states import State
 from bgtasks.stores import Store
 from tests.clean.scenes import in_seconds, keys, now, overdue, run, set_row
 from tests.record.moves import told
+from tests.support.listening import listening
 from tests.support.s3 import Bucket
 
 ON_POSTGRESQL = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
@@ -32,6 +34,23 @@ def test_many_expire_in_a_few_transactions(parts: Deployment) -> None:
         after = now(parts, row)
         assert (after.state, after.object_key, after.fence) == (State.EXPIRED, None, row.fence + 1)
         assert told(parts, row)[-1] == "expired"
+
+
+def test_no_garbage_is_collected_while_rows_are_locked(parts: Deployment) -> None:
+    """A full collection takes a tenth of a second; whether it is on otherwise stays as it was."""
+    seen: list[bool] = []
+    overdue(parts)
+    with listening(parts.database.engine, commit=lambda _: seen.append(gc.isenabled())):
+        assert run().expired == 1
+    assert seen
+    assert not any(seen)
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        parts.requests.forget([], 0)
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
 
 
 @ON_POSTGRESQL
