@@ -80,11 +80,9 @@ def build(
     links, limits = [], _limits(app, time_limit, options)
     for number, step in enumerate(following(steps, file_request)):
         has_begun = number > 0 or file_request.step != ""
-        link = app.signature(task_name(step), args=() if number else (Claim.of(file_request),))
-        routed = {"queue": queue, "priority": later if has_begun else first, "ignore_result": True}
-        link.set(**{**routed, **options, **limits})
-        link.link_error(app.signature(LOST))
-        links.append(link)
+        routed = {"queue": queue, "priority": later if has_begun else first}
+        handed = () if number else (Claim.of(file_request),)
+        links.append(_link(app, task_name(step), handed, {**routed, **options, **limits}))
     return chain(*links, app=app) if links else None
 
 
@@ -107,12 +105,19 @@ def build_parts(
     limits, known = _limits(app, time_limit, options), queues.priorities(app)
     links = []
     for part in parts:
-        link = app.signature(WRITE_PART, args=(PartClaim.of(file_request, part),))
-        priority = known.later if at_once is None or part.number < at_once else known.first
-        link.set(**{"queue": queue, "priority": priority, "ignore_result": True, **options, **limits})
-        link.link_error(app.signature(LOST))
-        links.append(link)
+        is_kept_back = at_once is not None and part.number >= at_once
+        routed = {"queue": queue, "priority": known.first if is_kept_back else known.later}
+        handed = (PartClaim.of(file_request, part),)
+        links.append(_link(app, WRITE_PART, handed, {**routed, **options, **limits}))
     return group(links, app=app)
+
+
+def _link(app: Celery, task: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    """A signature that keeps no result, and whose death is heard of."""
+    link = app.signature(task, args=arguments)
+    link.set(**{"ignore_result": True, **options})
+    link.link_error(app.signature(LOST))
+    return link
 
 
 def _limits(app: Celery, time_limit: float | None, options: dict[str, Any]) -> dict[str, float]:

@@ -119,6 +119,16 @@ def fail(parts: Deployment, held: Held | HeldPart, error: BaseException) -> NoRe
     raise RequestFailed(sentence, held.file_request.id, code) from None
 
 
+def fail_overdue(parts: Deployment, held: Held | HeldPart) -> None:
+    """The same for what was killed at its time limit, together with whoever would have said so."""
+    try:
+        fail(parts, held, TimeLimitPassed())
+    except ClaimLost:
+        return
+    except RequestFailed:
+        publishing.publish_outstanding(held.file_request.id)
+
+
 def _may_work_later(error: BaseException) -> bool:
     """Tables that are not upgraded yet will be: a worker of the version before may have done the steps before."""
     return is_transient(error) or isinstance(error, OutdatedTables)

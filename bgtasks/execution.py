@@ -10,7 +10,7 @@ import logging
 import os
 import socket
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,6 @@ from bgtasks.canvas import TELL_EXPIRY, before, following, task_name
 from bgtasks.claims import Claim, Held
 from bgtasks.deployment import Deployment
 from bgtasks.errors import ClaimLost, ImproperlyConfigured, Interrupted, RequestFailed
-from bgtasks.leases import Lease
 from bgtasks.models import FileRequest, Part
 from bgtasks.patience import persistently
 from bgtasks.queues import QueueTask
@@ -202,7 +201,7 @@ def here() -> str:
 def _work(parts: Deployment, held: Held) -> tuple[RunningStep, Outcome]:
     """The work of a held step, between the heartbeat's first beat and its last."""
     row = held.file_request
-    with endings.of(parts, held), _leased(parts, held) as running:
+    with endings.of(parts, held), RunningStep.leased(parts, held) as running:
         with running.file_type.in_locale(row), stopping.leaving():
             return running, Outcome.of(persistently(lambda: _try(running)))
 
@@ -239,15 +238,3 @@ def _drop_replaced(parts: Deployment, held: Held, row: FileRequest) -> None:
     """A step of the user's own may have written the object anew; and after a retry all of it is."""
     if held.file_request.object_key != row.object_key:
         parts.drop_object(held.file_request)
-
-
-@contextlib.contextmanager
-def _leased(parts: Deployment, held: Held) -> Iterator[RunningStep]:
-    file_type = registry.get(held.file_request.file_type).restore(held.file_request)
-    with Lease(parts.requests, held, parts.settings.lease, file_type.get_time_limit()) as lease:
-        running = RunningStep(parts, held, lease, file_type)
-        try:
-            yield running
-        except BaseException:
-            running.unstage()
-            raise

@@ -6,25 +6,26 @@ import contextlib
 import logging
 import uuid
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from celery import Task, shared_task
 from celery.exceptions import Ignore
 
-from bgtasks import deployment, endings, publishing, registry, stopping, watching
+from bgtasks import deployment, endings, publishing, stopping, watching
 from bgtasks.canvas import WRITE_PART
 from bgtasks.claims import HeldPart, PartClaim
 from bgtasks.deployment import Deployment
 from bgtasks.errors import ClaimLost, Interrupted, RequestFailed
-from bgtasks.leases import Lease
+from bgtasks.leases import Record
 from bgtasks.models import FileRequest, Part
 from bgtasks.parts.ranges import Range
 from bgtasks.patience import persistently
 from bgtasks.queues import QueueTask
 from bgtasks.requests import TooMany
 from bgtasks.requests.part_writer import Standing
+from bgtasks.running import Running
 
 if TYPE_CHECKING:
     from bgtasks.stores import ObjectWriter
@@ -75,15 +76,16 @@ class _Taken(ClaimLost):
 
 
 @dataclass
-class RunningPart:
+class RunningPart(Running):
     """A part at work."""
 
-    deployment: Deployment
     held: HeldPart
-    lease: Lease
-    file_type: Any  #: the request's FileType, restored
-    staged: bool = False
     written: int = 0
+
+    @classmethod
+    def record_of(cls, parts: Deployment, file_type: Any) -> Record:
+        """One by which all parts together stay within the limit."""
+        return _Watched(parts, file_type)
 
     def do(self) -> dict[str, Any]:
         """Stream the part's rows into an object of its own; each try asks for its items afresh. What it leaves."""
@@ -147,7 +149,7 @@ def _claimed(parts: Deployment, claim: PartClaim, owner: str) -> HeldPart:
 
 def _work(parts: Deployment, held: HeldPart) -> tuple[RunningPart, dict[str, Any]]:
     """The work of a held part, between the heartbeat's first beat and its last."""
-    with endings.of(parts, held), _leased(parts, held) as running:
+    with endings.of(parts, held), RunningPart.leased(parts, held) as running:
         with running.file_type.in_locale(held.file_request), stopping.leaving():
             return running, persistently(running.do)
 
@@ -179,16 +181,3 @@ def _wake_another(claim: PartClaim) -> None:
     waiting = seen and parts.parting.dispatch(row, seen)
     if waiting is not None:
         publishing.publish_parts(row, [waiting])
-
-
-@contextlib.contextmanager
-def _leased(parts: Deployment, held: HeldPart) -> Iterator[RunningPart]:
-    file_type = registry.get(held.file_request.file_type).restore(held.file_request)
-    record = _Watched(parts, file_type)
-    with Lease(record, held, parts.settings.lease, file_type.get_time_limit()) as lease:
-        running = RunningPart(parts, held, lease, file_type)
-        try:
-            yield running
-        except BaseException:
-            running.unstage()
-            raise

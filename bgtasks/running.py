@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-from bgtasks import whereabouts
+from bgtasks import registry, whereabouts
 from bgtasks.claims import Held
 from bgtasks.deployment import Deployment
 from bgtasks.errors import ImproperlyConfigured, ObjectMissing
-from bgtasks.leases import Lease
+from bgtasks.leases import Lease, Record
 from bgtasks.models import FileRequest
 from bgtasks.states import EventKind
 
@@ -23,14 +25,49 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass
-class RunningStep:
-    """A step at work: what its function is given."""
+class Running(ABC):
+    """Something that is held, at work."""
 
     deployment: Deployment
-    held: Held
+    held: Any
     lease: Lease
     file_type: Any  #: the request's FileType, restored
     staged: bool = False
+
+    @classmethod
+    @contextlib.contextmanager
+    def leased(cls, parts: Deployment, held: Any) -> Iterator[Self]:
+        """With a lease that lasts as long as the block, and nothing left of it if that raises."""
+        file_type = registry.get(held.file_request.file_type).restore(held.file_request)
+        record, seconds = cls.record_of(parts, file_type), parts.settings.lease
+        with Lease(record, held, seconds, file_type.get_time_limit()) as lease:
+            running = cls(parts, held, lease, file_type)
+            try:
+                yield running
+            except BaseException:
+                running.unstage()
+                raise
+
+    @classmethod
+    @abstractmethod
+    def record_of(cls, parts: Deployment, file_type: Any) -> Record:
+        """Where its lease and its progress are written."""
+
+    @abstractmethod
+    def unstage(self) -> None:
+        """Remove what it has written, unless the record names it after all."""
+
+
+@dataclass
+class RunningStep(Running):
+    """A step at work: what its function is given."""
+
+    held: Held
+
+    @classmethod
+    def record_of(cls, parts: Deployment, _: Any) -> Record:
+        """The request itself."""
+        return parts.requests
 
     @property
     def file_request(self) -> FileRequest:

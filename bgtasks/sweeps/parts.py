@@ -8,7 +8,6 @@ from collections.abc import Callable
 from bgtasks import deployment, endings, publishing, registry, results
 from bgtasks.claims import HeldPart, PartClaim
 from bgtasks.deployment import Deployment
-from bgtasks.errors import ClaimLost, RequestFailed, TimeLimitPassed
 from bgtasks.models import FileRequest, Part
 from bgtasks.requests.part_writer import Standing
 
@@ -108,7 +107,7 @@ def recover_lost(row: FileRequest, claim: PartClaim, delivery: str, *, overdue: 
         return
     if delivery in (seen.leased_by or "").split():
         if overdue:
-            _fail_overdue(parts, row, seen)
+            endings.fail_overdue(parts, HeldPart(row, seen, str(seen.leased_by)))
         else:
             take_over(parts, row, seen, seen.leased_by, publishing.heavy_queue_of(row) if killed else None)
     elif seen.object_key is not None:
@@ -126,12 +125,3 @@ def publish_anew(row: FileRequest, first: int = 0) -> None:
     for part in parts.parting.of(row.id):
         if part.number >= first and part.dispatch_at is not None and not part.dispatches:
             _publish(parts, row, part)
-
-
-def _fail_overdue(parts: Deployment, row: FileRequest, seen: Part) -> None:
-    try:
-        endings.fail(parts, HeldPart(row, seen, str(seen.leased_by)), TimeLimitPassed())
-    except ClaimLost:
-        return
-    except RequestFailed:
-        publishing.publish_outstanding(row.id)

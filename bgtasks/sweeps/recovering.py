@@ -11,7 +11,6 @@ from bgtasks import deployment, endings, publishing, registry, results
 from bgtasks.canvas import at_work
 from bgtasks.claims import Claim, Held, PartClaim
 from bgtasks.deployment import Deployment
-from bgtasks.errors import ClaimLost, RequestFailed, TimeLimitPassed
 from bgtasks.models import FileRequest
 from bgtasks.states import ENDED
 from bgtasks.sweeps import finding
@@ -68,7 +67,8 @@ def recover_lost(claim: Claim | PartClaim, delivery: str, *, overdue: bool, kill
         return
     if delivery in (seen.leased_by or "").split():
         if overdue:
-            _fail_overdue(parts, seen)
+            step = at_work(registry.get(seen.file_type).steps, seen)
+            endings.fail_overdue(parts, Held(seen, step, str(seen.leased_by)))
             return
         heavy = publishing.heavy_queue_of(seen) if killed else None
         if (taken := take_over(parts, seen, seen.leased_by, heavy)) is not None:
@@ -103,13 +103,3 @@ def take_over(
 def _publish(taken: FileRequest) -> None:
     if taken.dispatch_at is not None:
         publishing.attempt(taken)
-
-
-def _fail_overdue(parts: Deployment, seen: FileRequest) -> None:
-    step = at_work(registry.get(seen.file_type).steps, seen)
-    try:
-        endings.fail(parts, Held(seen, step, str(seen.leased_by)), TimeLimitPassed())
-    except ClaimLost:
-        return
-    except RequestFailed:
-        publishing.publish_outstanding(seen.id)
