@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psycopg
-from sqlalchemy import event
 
 from bgtasks.pacing import Pace
 from bgtasks.sweeps import cleaning
 from tests.bench.scale_operations import World
+from tests.support.listening import listening
 
 #: Seconds for which nobody may be kept waiting.
 MOST = 0.1
@@ -87,16 +87,9 @@ def transactions(there: World) -> Iterator[list[float]]:
     def forget(connection: object) -> None:
         began.pop(id(connection), None)
 
-    event.listen(engine, "before_cursor_execute", begin)
-    event.listen(engine, "commit", end)
-    event.listen(engine, "rollback", forget)
     # The event comes before the COMMIT is sent: what that takes is seen by those who wait.
-    try:
+    with listening(engine, before_cursor_execute=begin, commit=end, rollback=forget):
         yield taken
-    finally:
-        event.remove(engine, "before_cursor_execute", begin)
-        event.remove(engine, "commit", end)
-        event.remove(engine, "rollback", forget)
 
 
 @contextlib.contextmanager

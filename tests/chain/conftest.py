@@ -26,6 +26,7 @@ from tests.conftest import BASE_URL, KEY
 from tests.support import brokers
 from tests.support.brokers import Broker
 from tests.support.nodes import BrokerContainer, ProcessContainer, Setup
+from tests.support.producers import settings_of
 
 ROOT = Path(celeryconfig.__file__).parent
 
@@ -90,9 +91,7 @@ def celery_setup_cls() -> type[Setup]:
 @pytest.fixture
 def celery_setup_config(stack: Stack, celery_broker_cluster: CeleryBrokerCluster) -> dict[str, Any]:
     """The configuration of the producer in the test's own process: the deployment's, with this test's services."""
-    ours = {name.lower(): value for name, value in stack.env.items() if name.startswith("BGTASKS_")}
-    services = {"broker_url": stack.env["CELERY_BROKER_URL"], "result_backend": stack.env["CELERY_RESULT_BACKEND"]}
-    return {name: value for name, value in vars(celeryconfig).items() if name[0] != "_"} | services | ours
+    return {name: value for name, value in vars(celeryconfig).items() if name[0] != "_"} | settings_of(stack)
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ from bgtasks.states import LIVE
 from tests.chaos import celeryconfig, exports, pulse
 from tests.chaos.timeline import Timeline
 from tests.conftest import KEY
+from tests.support import producers
 from tests.support.brokers import Broker
 from tests.support.processes import children_of
 
@@ -233,11 +234,7 @@ def running(folder: Path, database_url: str, start_broker: Callable[[Stack], Bro
 @contextlib.contextmanager
 def _producing(stack: Stack) -> Iterator[Celery]:
     """The app of the producers, in this process."""
-    app = Celery("chaos", set_as_current=False)
-    app.config_from_object(celeryconfig.__name__)
-    ours = {name.lower(): value for name, value in stack.env.items() if name.startswith("BGTASKS_")}
-    services = {"broker_url": stack.env["CELERY_BROKER_URL"], "result_backend": stack.env["CELERY_RESULT_BACKEND"]}
-    app.conf.update(services | ours)
+    app = producers.producer("chaos", celeryconfig.__name__, stack)
     app.set_current()
     for file_type in exports.TYPES:
         registry.register(file_type)

@@ -17,7 +17,7 @@ from bgtasks.stack import HOST, Mailbox, Process, Stack, free_port, listens
 from tasks.flights import Flights
 from tests.conftest import BASE_URL, new_postgresql
 from tests.operating import celeryconfig, markers
-from tests.support import flights
+from tests.support import flights, producers
 
 ROOT = Path(reference.__file__).parent
 CONFIGURATION = celeryconfig.__name__
@@ -67,11 +67,7 @@ def worker(stack: Stack) -> Process:
 @pytest.fixture(scope="package")
 def app(stack: Stack) -> Iterator[Celery]:
     """The deployment as the test's own process sees it."""
-    made = Celery("operating", set_as_current=False)
-    made.config_from_object(CONFIGURATION)
-    ours = {name.lower(): value for name, value in stack.env.items() if name.startswith("BGTASKS_")}
-    services = {"broker_url": stack.env["CELERY_BROKER_URL"], "result_backend": stack.env["CELERY_RESULT_BACKEND"]}
-    made.conf.update(services | ours)
+    made = producers.producer("operating", CONFIGURATION, stack)
     yield made
     made.close()
 

@@ -7,32 +7,30 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, settings, strategies
+from hypothesis import strategies
 from hypothesis.stateful import (
-    RuleBasedStateMachine,
     initialize,
     invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
 from sqlalchemy import update
 
 from bgtasks import execution, toolbox
-from bgtasks.canvas import before, following
+from bgtasks.canvas import following
 from bgtasks.claims import Claim, Held, HeldPart, PartClaim
 from bgtasks.database import later
 from bgtasks.deployment import Deployment
 from bgtasks.errors import ClaimLost
 from bgtasks.models import FileRequest, Part
-from bgtasks.object_keys import ObjectKey
 from bgtasks.pacing import Pace
 from bgtasks.requests import available
 from bgtasks.requests.part_writer import Standing
 from bgtasks.running import Outcome, RunningStep
 from bgtasks.states import LIVE, EventKind, State
 from bgtasks.sweeps import cleaning
-from tests.record.moves import ask, now, set_row
+from tests.record.machine import Machine, hold
+from tests.record.moves import set_row
 
 STEPS = ("build_items", "write_bytes", "attach", "notify")
 MOST = 4  # workers at once
@@ -58,29 +56,21 @@ STAGES = (
 WHOLE = b"by one writer"
 
 
-class Record(RuleBasedStateMachine):
-    """One request, a few workers, and messages that are kept for ever, so that any of them may come again."""
+class Record(Machine):
+    """One request, and the parts of its file."""
+
+    steps = STEPS
 
     def __init__(self, parts: Deployment, stage: str) -> None:
-        super().__init__()
+        super().__init__(parts)
         self.stage = stage
-        self.parts, self.requests, self.parting = parts, parts.requests, parts.parting
-        self.seen = ask()
+        self.parting = parts.parting
         self.found: list[Part] = []  #: the parts, as they were seen last
-        self.messages: list[tuple[str, str, Claim] | PartClaim] = []
-        self.working: list[Held | HeldPart] = []
-        self.owners = 0
         self.put: dict[str, dict[str, Any]] = {}  #: what was written, by the keys of objects
         self.most: int | None = None
         self.written_under = 0  #: the fence under which the parts went out for the last time
         self.unwanted: list[FileRequest] = []  #: rows whose parts somebody is about to remove
-        self.listed: list[ObjectKey] = []
-        self.judged: list[ObjectKey] = []
         self.cleaned: tuple[Any, ...] = ()  #: how things stood when a whole sweep came by
-        self._publish(self.seen)
-
-    def _row(self) -> FileRequest:
-        return now(self.parts, self.seen)
 
     @property
     def _stand(self) -> tuple[Any, ...]:
@@ -89,10 +79,6 @@ class Record(RuleBasedStateMachine):
 
     def _part(self, number: int) -> Part | None:
         return next((part for part in self.parting.of(self.seen.id) if part.number == number), None)
-
-    def _publish(self, row: FileRequest) -> None:
-        for step in following(STEPS, row)[:1]:
-            self.messages.append((step, str(before(STEPS, step)), Claim.of(row)))
 
     def _publish_standing(self, standing: Standing) -> None:
         self.messages += [PartClaim.of(standing.file_request, part) for part in standing.released]
@@ -537,14 +523,6 @@ class Record(RuleBasedStateMachine):
         """Somebody removes the parts of a request that has ended, however late."""
         self.parts.drop_parts(self.unwanted.pop())
 
-    @precondition(lambda self: self.seen.state == State.FAILED)
-    @rule()
-    def retry(self) -> None:
-        """Its requester starts a failed one again."""
-        again = self.requests.retry(self.seen.id, scheduled=True)
-        if again is not None:
-            self._publish(again)
-
     @precondition(lambda self: self.seen.fence)
     @rule(stages=strategies.sampled_from(["list", "judge", "remove", "list judge", "judge remove"]))
     def clean_slowly(self, stages: str) -> None:
@@ -572,10 +550,6 @@ class Record(RuleBasedStateMachine):
             held.add(f"{row.id}/{row.fence}")
         assert {key.text.partition("#")[0] for key in self._objects()} <= named | held
         assert row.state in LIVE or found == []
-
-    def _objects(self) -> list[ObjectKey]:
-        found = map(ObjectKey.parse, self.parts.store.keys())
-        return [key for key in found if key is not None and key.request_id == self.seen.id]
 
     # -- what always holds ----------------------------------------------------------------------
 
@@ -667,14 +641,6 @@ class Record(RuleBasedStateMachine):
             else:
                 self.tell(0)
 
-    @staticmethod
-    def _writes(call: Any) -> bool:
-        try:
-            call()
-        except ClaimLost:
-            return False
-        return True
-
 
 def _contents(fence: int, number: int) -> bytes:
     """What a part is written as."""
@@ -683,17 +649,6 @@ def _contents(fence: int, number: int) -> bytes:
 
 def test_the_record_of_parts_holds_in_any_order(parts: Deployment) -> None:
     """No order of deliveries, deaths, lapses, sweeps, cancels and retries loses a part, doubles one or leaves any."""
-    is_sqlite = parts.database.engine.dialect.name == "sqlite"
-    for stage in STAGES if is_sqlite else STAGES[2::3]:
-        run_state_machine_as_test(
-            functools.partial(Record, parts, stage),
-            settings=settings(
-                max_examples=4 if is_sqlite else 2,
-                stateful_step_count=25,
-                deadline=None,
-                phases=[Phase.generate],  # shrinking a failure takes longer than a test may
-                derandomize=True,
-                database=None,
-                suppress_health_check=list(HealthCheck),
-            ),
-        )
+    is_postgresql = parts.database.is_postgresql
+    for stage in STAGES[2::3] if is_postgresql else STAGES:
+        hold(functools.partial(Record, parts, stage), examples=2 if is_postgresql else 4, steps=25)

@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import create_engine, event, inspect, text
+from sqlalchemy import create_engine, inspect, text
 
 from bgtasks import engines, toolbox
 from bgtasks.deployment import Deployment
@@ -17,6 +17,7 @@ from bgtasks.models import FileRequest
 from bgtasks.patience import persistently
 from bgtasks.states import State
 from tests.record.moves import advanced, ask, claim, end, now, told
+from tests.support.listening import listening
 
 HASTY = "set_config"
 ON_POSTGRESQL = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
@@ -44,14 +45,8 @@ def talk(parts: Deployment) -> Iterator[list[str]]:
         else:
             connection.cursor_factory = psycopg.Cursor
 
-    engine = parts.database.engine
-    event.listen(engine, "checkout", overhear)
-    event.listen(engine, "checkin", leave_alone)
-    try:
+    with listening(parts.database.engine, checkout=overhear, checkin=leave_alone):
         yield said
-    finally:
-        event.remove(engine, "checkout", overhear)
-        event.remove(engine, "checkin", leave_alone)
 
 
 @pytest.fixture

@@ -4,32 +4,29 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from pathlib import Path
-from typing import Any
 
-from hypothesis import HealthCheck, Phase, settings, strategies
+from hypothesis import strategies
 from hypothesis.stateful import (
-    RuleBasedStateMachine,
     initialize,
     invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
 
 from bgtasks import notifiers
-from bgtasks.canvas import TELL_EXPIRY, before, following
-from bgtasks.claims import Claim, Held
+from bgtasks.canvas import TELL_EXPIRY, following
+from bgtasks.claims import Held
 from bgtasks.database import later
 from bgtasks.deployment import Deployment
 from bgtasks.errors import ClaimLost
 from bgtasks.models import FileRequest
 from bgtasks.notifiers import Message
-from bgtasks.object_keys import ObjectKey
 from bgtasks.pacing import Pace
 from bgtasks.requests.reminding import Reminder
 from bgtasks.states import LIVE, EventKind, State
 from bgtasks.sweeps import cleaning
-from tests.record.moves import ask, now, set_row
+from tests.record.machine import Machine, hold
+from tests.record.moves import set_row
 
 STEPS = ("write_bytes", "attach", "notify")
 TELLING = ("notify", TELL_EXPIRY)
@@ -67,28 +64,15 @@ class Post:
             raise Killed
 
 
-class Protocol(RuleBasedStateMachine):
-    """One request, a few workers, and messages that are kept for ever, so that any of them may come again."""
+class Protocol(Machine):
+    """The steps of one request."""
+
+    steps = STEPS
 
     def __init__(self, parts: Deployment) -> None:
-        super().__init__()
-        self.parts, self.requests = parts, parts.requests
-        self.seen = ask()
-        self.messages: list[tuple[str, str, Claim]] = []
-        self.working: list[Held] = []
+        super().__init__(parts)
         self.written: set[str] = set()
-        self.listed: list[ObjectKey] = []
-        self.judged: list[ObjectKey] = []
-        self.owners = 0
         self.post, self.killed_telling = Post(), Counter[str]()
-        self._publish(self.seen)
-
-    def _publish(self, row: FileRequest) -> None:
-        for step in following(STEPS, row)[:1]:
-            self.messages.append((step, str(before(STEPS, step)), Claim.of(row)))
-
-    def _row(self) -> FileRequest:
-        return now(self.parts, self.seen)
 
     def _is_current(self, held: Held) -> bool:
         row = self._row()
@@ -301,10 +285,6 @@ class Protocol(RuleBasedStateMachine):
         row = self._row()
         return row.object_key is not None and row.leased_by is None
 
-    def _objects(self) -> list[ObjectKey]:
-        found = map(ObjectKey.parse, self.parts.store.keys())
-        return [key for key in found if key is not None and key.request_id == self.seen.id]
-
     @rule(really=RARELY, waits=strategies.booleans())
     def cancel(self, really: bool, waits: bool) -> None:
         """Somebody gives it up; seldom, since little can come after it. It may be that its requester is to be told."""
@@ -329,14 +309,6 @@ class Protocol(RuleBasedStateMachine):
         assert self.requests.remind(before, reminder) is None
         if waiting is not None:
             self._publish(waiting)
-
-    @precondition(lambda self: self.seen.state == State.FAILED)
-    @rule()
-    def retry(self) -> None:
-        """Its requester starts a failed one again."""
-        again = self.requests.retry(self.seen.id, scheduled=True)
-        if again is not None:
-            self._publish(again)
 
     # -- what always holds ----------------------------------------------------------------------
 
@@ -375,26 +347,7 @@ class Protocol(RuleBasedStateMachine):
             assert len(set(taken)) == 1
             assert len(taken) <= 1 + self.killed_telling[event]
 
-    @staticmethod
-    def _writes(call: Any) -> bool:
-        try:
-            call()
-        except ClaimLost:
-            return False
-        return True
-
 
 def test_the_protocol_holds_in_any_order(parts: Deployment) -> None:
     """No order of deliveries, deaths, lapses, sweeps and cancels loses a file, doubles a writer or wakes the dead."""
-    run_state_machine_as_test(
-        lambda: Protocol(parts),
-        settings=settings(
-            max_examples=120 if parts.database.engine.dialect.name == "sqlite" else 40,
-            stateful_step_count=30,
-            deadline=None,
-            phases=[Phase.generate],  # shrinking a failure takes longer than a test may
-            derandomize=True,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    hold(lambda: Protocol(parts), examples=40 if parts.database.is_postgresql else 120, steps=30)

@@ -15,7 +15,7 @@ from tasks.flights import Flights
 from tests.conftest import BASE_URL, KEY, new_postgresql, new_sqlite
 from tests.recovery import celeryconfig, file_types, gates
 from tests.recovery.scene import PostOffice, Scene
-from tests.support import brokers, faults, flights
+from tests.support import brokers, faults, flights, producers
 from tests.support.brokers import Broker
 
 ROOT = Path(celeryconfig.reference.__file__).parent
@@ -123,11 +123,7 @@ def broker(request: pytest.FixtureRequest, services: Services, stack: Stack) -> 
 @pytest.fixture(scope="module")
 def app(stack: Stack, broker: Broker, _file_types: None) -> Iterator[Celery]:
     """The producer in the test's own process, which also runs the sweeps."""
-    made = Celery("recovery", set_as_current=False)
-    made.config_from_object(CONFIGURATION)
-    ours = {name.lower(): value for name, value in stack.env.items() if name.startswith("BGTASKS_")}
-    services = {"broker_url": stack.env["CELERY_BROKER_URL"], "result_backend": stack.env["CELERY_RESULT_BACKEND"]}
-    made.conf.update(services | ours)
+    made = producers.producer("recovery", CONFIGURATION, stack)
     made.set_current()
     yield made
     database.current().engine.dispose()

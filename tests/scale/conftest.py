@@ -9,13 +9,13 @@ from typing import Any
 import psycopg
 import pytest
 from celery import Celery
-from sqlalchemy import event
 
 from bgtasks import database, deployment, registry
 from bgtasks.deployment import Deployment
 from tests.bench import scale_rows
 from tests.conftest import KEY, new_postgresql
 from tests.support.file_types import Numbers
+from tests.support.listening import listening
 
 ENDED, LIVE = 45_000, 2_000
 
@@ -59,14 +59,8 @@ def _overheard(parts: Deployment) -> Iterator[Talk]:
     def leave_alone(connection: Any, *_: Any) -> None:
         connection.cursor_factory = psycopg.Cursor
 
-    engine = parts.database.engine
-    event.listen(engine, "checkout", overhear)
-    event.listen(engine, "checkin", leave_alone)
-    try:
+    with listening(parts.database.engine, checkout=overhear, checkin=leave_alone):
         yield said
-    finally:
-        event.remove(engine, "checkout", overhear)
-        event.remove(engine, "checkin", leave_alone)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 from celery import Celery
-from sqlalchemy import JSON, Column, Uuid, event
+from sqlalchemy import JSON, Column, Uuid
 from sqlalchemy.engine import make_url
 
 from bgtasks import deployment, registry
@@ -21,6 +21,7 @@ from bgtasks.states import State
 from tests.conftest import KEY, new_sqlite
 from tests.scale.test_plans import CALLS, TABLES, one
 from tests.support.file_types import Numbers
+from tests.support.listening import listening
 
 NEWEST, OLDEST = 17_000, 3_000
 #: Instructions of SQLite's machine that a statement may take. Two for each row are 40,000; whoever walks through the
@@ -91,14 +92,8 @@ def watched(parts: Deployment) -> Iterator[list[tuple[str, list[None]]]]:
         connection.set_trace_callback(None)
         connection.set_progress_handler(None, 0)
 
-    engine = parts.database.engine
-    event.listen(engine, "checkout", watch)
-    event.listen(engine, "checkin", leave_alone)
-    try:
+    with listening(parts.database.engine, checkout=watch, checkin=leave_alone):
         yield said
-    finally:
-        event.remove(engine, "checkout", watch)
-        event.remove(engine, "checkin", leave_alone)
 
 
 @pytest.mark.parametrize("name", [name for name in CALLS if name not in WALKING])

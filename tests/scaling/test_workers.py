@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from celery import Celery
 from celery.result import AsyncResult
 from sqlalchemy import select
 
@@ -23,6 +22,7 @@ from bgtasks.states import EventKind
 from tests.conftest import BASE_URL, KEY, new_sqlite
 from tests.scaling import celeryconfig
 from tests.scaling.file_types import BIG, LARGE
+from tests.support import producers
 
 ROOT = Path(celeryconfig.reference.__file__).parent
 FLOOD = 40  # requests
@@ -66,11 +66,7 @@ def start(stack: Stack, workers: dict[str, tuple[str, int]]) -> None:
 @pytest.fixture(scope="module")
 def parts(stack: Stack) -> Iterator[Deployment]:
     """The deployment, as a producer sees it."""
-    app = Celery("producer", set_as_current=False)
-    app.config_from_object(celeryconfig.__name__)
-    ours = {name.lower(): value for name, value in stack.env.items() if name.startswith("BGTASKS_")}
-    services = {"broker_url": stack.env["CELERY_BROKER_URL"], "result_backend": stack.env["CELERY_RESULT_BACKEND"]}
-    app.conf.update(services | ours)
+    app = producers.producer("producer", celeryconfig.__name__, stack)
     app.set_current()
     yield deployment.current()
     deployment.current().database.engine.dispose()

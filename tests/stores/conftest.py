@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
 
 import pytest
 
-from bgtasks.stores import pieces
+from bgtasks.stores import Store, pieces
 from tests.conftest import new_sqlite
 from tests.stores.scenes import FEW
 
@@ -22,3 +23,17 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """S3 makes an object of small pieces too: where it does not matter how large they are."""
     monkeypatch.setattr(pieces, "LEAST", FEW)
     monkeypatch.setattr("moto.s3.models.S3_UPLOAD_PART_MIN_SIZE", FEW)
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """A store of each kind."""
+    if request.param == "folder":
+        return Store("files", tmp_path)
+    return Store(request.getfixturevalue("bucket").url, tmp_path)
+
+
+@pytest.fixture
+def key() -> str:
+    """Where an object may be put."""
+    return f"{uuid.uuid4()}/3"

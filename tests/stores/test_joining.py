@@ -34,19 +34,6 @@ CASES = {
 }
 
 
-@pytest.fixture(params=["folder", "bucket"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    """A store of each kind."""
-    if request.param == "folder":
-        return Store("files", tmp_path)
-    return Store(request.getfixturevalue("bucket").url, tmp_path)
-
-
-@pytest.fixture
-def key() -> str:
-    return f"{uuid.uuid4()}/3"
-
-
 @pytest.mark.parametrize(("sizes", "count"), CASES.values(), ids=CASES)
 def test_parts_become_one_object(
     store: Store, bucket: Bucket, key: str, sizes: list[int], count: int, monkeypatch: pytest.MonkeyPatch

@@ -9,7 +9,6 @@ import re
 import resource
 import subprocess
 import sys
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,19 +29,6 @@ SIZES = [0, 1, READ_CHUNK, WRITE_BUFFER + 1, 3 * WRITE_BUFFER]
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path / "files"
-
-
-@pytest.fixture(params=["folder", "bucket"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    """A store of each kind."""
-    if request.param == "folder":
-        return Store("files", tmp_path)
-    return Store(request.getfixturevalue("bucket").url, tmp_path)
-
-
-@pytest.fixture
-def key() -> str:
-    return f"{uuid.uuid4()}/3"
 
 
 def contents(size: int) -> Iterator[bytes]:
