@@ -16,8 +16,8 @@ demo: $(READY)  ## Export 166,158 real flights from request to download, then st
 dev: $(READY)  ## The same stack, a site to try it in, and Flower, until Ctrl-C
 	$(BIN)/celery bgtasks dev
 
-test: $(READY)  ## The whole test suite, on SQLite and PostgreSQL
-	$(BIN)/pytest $(ARGS)
+test: $(READY)  ## The whole test suite, on SQLite and PostgreSQL; ARGS="tests/items -x" for some of it, in one process
+	$(BIN)/pytest $(or $(ARGS),--numprocesses=logical --maxprocesses=4 --dist=loadfile)
 
 check: $(READY)  ## Formatting, lint, types, import layers, file lengths
 	$(BIN)/ruff format --check .
