@@ -6,7 +6,7 @@ locks when it closes the file (sqlite.org/howtocorrupt.html, 2.2.1): rows that a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
@@ -66,7 +66,7 @@ def conninfo(database: Database) -> str | None:
 def _begun(source: SelectBase, database: Database, columns: Columns, opened: ExitStack) -> ArrowRows | None:
     """The rows, when the first of them are there."""
     to, dialect = conninfo(database), database.engine.dialect
-    statement = to and compiled(source, _numbered(dialect))
+    statement = to and compiled(source, dialect)
     if not to or not statement:
         return None
     connection = opened.enter_context(dbapi.connect(to))
@@ -83,12 +83,6 @@ def _begun(source: SelectBase, database: Database, columns: Columns, opened: Exi
     aware = [isinstance(kind, TypeDecorator) and is_moment(kind, "any") for kind in choice.of(statement.types)]
     rows = arrow_rows(choice, tuple(schema.names), vectors, _guarded(batches, connection), aware)
     return replace(rows, decimals=declared.decimals(source, choice, len(schema.names)))
-
-
-def _numbered(dialect: Dialect) -> Dialect:
-    """The same dialect, with parameters as PostgreSQL itself numbers them."""
-    made: Callable[..., Dialect] = type(dialect)
-    return made(paramstyle="numeric_dollar")
 
 
 def _is_unicode(connection: Any) -> bool:

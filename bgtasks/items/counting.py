@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any, TypeVar, cast
 
-from sqlalchemy import GenerativeSelect, Select, SelectBase, func, select
+from sqlalchemy import Executable, GenerativeSelect, Select, SelectBase, func, select
 from sqlalchemy.orm import LoaderCriteriaOption
-
-from bgtasks.items.statements import translated_schemas
 
 AnySelect = TypeVar("AnySelect", bound=Select[Any])
 
@@ -21,6 +20,12 @@ def alike(made: AnySelect, source: SelectBase) -> AnySelect:
     """What selects from another as a subquery, with the same schemas, and the same criteria of its ORM entities."""
     criteria = [option for option in getattr(source, "_with_options", ()) if isinstance(option, LoaderCriteriaOption)]
     return made.options(*criteria).execution_options(schema_translate_map=translated_schemas(source))
+
+
+def translated_schemas(source: SelectBase) -> Mapping[Any, Any] | None:
+    """What the select's own execution options call its schemas: often one for each customer."""
+    options: Mapping[str, Any] = cast("Executable", source).get_execution_options()
+    return options.get("schema_translate_map")
 
 
 def _unordered(source: SelectBase) -> SelectBase:

@@ -14,7 +14,9 @@ from sqlalchemy import (
     Column,
     Integer,
     MetaData,
+    Numeric,
     Select,
+    SmallInteger,
     String,
     Table,
     and_,
@@ -41,6 +43,7 @@ from bgtasks.database import Database
 from bgtasks.deployment import Deployment
 from bgtasks.items import BATCH, FEW, Items, arrow_selects
 from bgtasks.items.arrow_selects import FETCHED, FETCHED_BYTES, conninfo
+from bgtasks.items.statements import compiled
 from tests.conftest import new_postgresql
 from tests.items.reading import as_arrow, as_tuples, connections
 
@@ -51,9 +54,9 @@ people = Table(
 COUNT = 2 * FETCHED + 500
 EVIL = "'; DROP TABLE people; -- $1 %s :x \\"
 
-#: Without parameters it is a COPY, and with them a cursor of the server's.
-WHOLE = select(people)
-BOUND = select(people).where(people.c.id >= 0)
+#: With no text among its parameters it is a COPY, else a cursor of the server's.
+WHOLE = select(people).where(people.c.id >= 0)
+BOUND = select(people).where(people.c.name != "")
 
 
 @pytest.fixture
@@ -78,13 +81,44 @@ def table(parts: Deployment) -> Table:
 
 @pytest.mark.parametrize(
     "value",
-    [0, -(2**63), 2**63 - 1, 0.1, "", EVIL, "ü\n\t", True, None, b"\0\xff", date(1, 1, 1), datetime(2026, 7, 1, 12),  # noqa: DTZ001
+    [0, -(2**63), 2**63 - 1, 0.1, -0.0, 5e-324, float("-inf"), "", EVIL, "ü\n\t", True, None, b"\0\xff",
+     date(1, 1, 1), datetime(2026, 7, 1, 12),  # noqa: DTZ001
      datetime(2026, 7, 1, 12, tzinfo=timezone(timedelta(hours=2))), Decimal("0.25"), Decimal(-7), uuid.UUID(int=7)],
 )  # fmt: skip
 def test_a_value_comes_back_as_it_was_bound(parts: Deployment, value: Any) -> None:
     """By each road, and as the same type."""
     source = select(literal(value).label("x"), literal(1).label("y"), literal_column("2").label("z"))
     assert as_arrow(Items(source)) == as_tuples(Items(source))
+
+
+@pytest.mark.parametrize("place", [people.c.id > -(2**31), literal(-(2**15), SmallInteger) < people.c.id])
+def test_a_minus_is_a_numbers_own(table: Table, place: Any) -> None:
+    """And no operator on the one that is cast, which would be too large for its type."""
+    source = select(func.count(people.c.id), literal_column("1")).where(place)
+    assert as_arrow(Items(source)) == [((int, COUNT), (int, 1))]
+
+
+@pytest.mark.parametrize("value", [5, 40_000, 3_000_000_000, Decimal("0.25"), 0.5])
+def test_a_value_without_a_cast_is_of_psycopgs_type(parts: Deployment, value: Any) -> None:
+    """An integer under a type that SQLAlchemy does not cast is as small as it can be: sums of it are of other types."""
+    kind = func.pg_typeof(literal(value, Numeric)).cast(String)
+    source = select(kind, func.sum(literal(value, Numeric)), literal_column("1"), literal_column("2"))
+    assert as_arrow(Items(source)) == as_tuples(Items(source))
+
+
+def test_only_texts_are_kept_out_of_the_sql(parts: Deployment) -> None:
+    """PostgreSQL's COPY takes no parameters; its log has the SQL of what fails, which shall tell nobody's name."""
+    dialect = parts.database.engine.dialect
+    day = bindparam("day", date(2026, 7, 1))
+    counted = select(people.c.id + 5, literal_column("'100 %(x)s'")).where(day > date(2026, 1, 1), day.is_not(None))
+    copied = compiled(counted, dialect)
+    assert copied is not None
+    assert (copied.parameters, copied.sql.count("'2026-07-01'::date"), copied.sql.count("'5'::smallint")) == ((), 2, 1)
+    assert "'100 %(x)s'" in copied.sql
+    named = compiled(counted.where(people.c.name == EVIL, people.c.note != EVIL), dialect)
+    assert named is not None
+    assert {5, EVIL, date(2026, 7, 1)} < {*named.parameters}
+    assert (EVIL in named.sql, "2026" in named.sql, named.sql.count("$2")) == (False, False, 2)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +199,7 @@ def test_schemas_that_the_select_renames_are_left_to_tuples(parts: Deployment) -
 
 def test_fewer_large_rows_are_fetched_at_once(table: Table) -> None:
     """The first batch shows how large they are; 5,000 of 1 MB would be more memory than there is."""
-    source = select(func.repeat(people.c.note, 20).label("x")).where(people.c.id >= 0)
+    source = select(func.repeat(people.c.note, 20).label("x")).where(people.c.name != "")
     with Items(source).open_arrow() as rows:
         assert rows is not None
         first, *others = [(batch.num_rows, batch.nbytes) for batch in rows.batches]
