@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs
@@ -18,6 +19,8 @@ def session(config: Mapping[str, Any]) -> Any:
     """
     names = "access_key_id", "secret_access_key", "session_token"
     key_id, secret, token = (config.get(name) for name in names)
+    if not (logger := logging.getLogger("botocore")).level:  # with DEBUG for all, it would tell tokens and signed URLs
+        logger.setLevel(logging.WARNING)
     made = needs("s3", "botocore.session").get_session()
     if key_id and secret:
         made.set_credentials(key_id, secret, token)

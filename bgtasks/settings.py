@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from celery import Celery, current_app
@@ -21,7 +20,7 @@ from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, field_v
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from bgtasks import locales, store_urls
+from bgtasks import locales, store_urls, web_urls
 from bgtasks.errors import ImproperlyConfigured
 from bgtasks.telling_settings import TellingSettings
 from bgtasks.watching_settings import WatchingSettings
@@ -35,15 +34,6 @@ Secret = Field(repr=False)
 #: A Python object, or the dotted path of one (``package.module:name``), imported when it is first used.
 Importable = str | Any
 
-#: What a setting's value must begin with.
-BEGINNINGS = {
-    "base_url": ("http://", "https://"),
-    "login_url": ("http://", "https://", "/"),
-    "smtp_url": ("smtp://", "smtps://"),
-    "sendfile": ("/",),
-}
-#: URLs that everybody is shown.
-SHOWN = ("base_url", "login_url")
 #: Settings that are mappings, and therefore JSON objects in the environment.
 MAPPINGS = ("store_options",)
 DATABASES = ("sqlite", "postgresql", "postgres")
@@ -150,15 +140,10 @@ class Settings(TellingSettings, WatchingSettings):
     def _store_options(cls, value: object) -> dict[str, Any]:
         return store_urls.check_options({} if value is None else value)
 
-    @field_validator(*BEGINNINGS)
+    @field_validator(*web_urls.BEGINNINGS)
     @classmethod
-    def _beginning(cls, value: str | None, info: ValidationInfo) -> str | None:
-        beginnings = BEGINNINGS[str(info.field_name)]
-        if value and not value.startswith(beginnings):
-            raise ValueError(f"must begin with {' or '.join(beginnings)}")
-        if value and info.field_name in SHOWN and "@" in urlsplit(value).netloc:
-            raise ValueError("takes no user and no password: whoever gets a link would be shown them")
-        return value or None
+    def _url(cls, value: str | None, info: ValidationInfo) -> str | None:
+        return web_urls.checked(str(info.field_name), value) if value else None
 
     @field_validator("base_url")
     @classmethod

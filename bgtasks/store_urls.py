@@ -46,6 +46,10 @@ OPTIONS = {
         "fabric_session_token fabric_cluster_identifier use_azure_cli skip_signature disable_tagging",
     ),
 }
+#: What options that are addresses end with; ``proxy_url``, which may have a password, is told to nobody.
+ADDRESSES = ("endpoint", "base_url", "_host", "_service_url", "_uri")
+#: Options that have more than one line.
+DOCUMENTS = ("root_certificate", "proxy_ca_certificate", "google_service_account_key")
 #: What any of them may be told about its connections.
 CLIENT = _names(
     "",
@@ -115,11 +119,19 @@ def _checked_option(name: object, value: Any) -> Any:
 def _checked_value(name: object, value: object, known: Any, where: str = "") -> str | bool:
     if name not in known and name not in CLIENT:
         raise ValueError(f"{name!r} is no option{where}{_hint(str(name), [*known, *CLIENT])}")
-    if isinstance(value, bool | str):
-        return value
-    if isinstance(value, int | float):
+    if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
-    raise ValueError(f"{name!r} needs a text, a number, true or false")
+    if not isinstance(value, bool | str):
+        raise ValueError(f"{name!r} needs a text, a number, true or false")
+    if isinstance(value, str) and not value.isprintable() and name not in DOCUMENTS:
+        raise ValueError(f"{name!r} has a line break, or another character that is not printable")
+    if isinstance(value, str) and str(name).endswith(ADDRESSES) and _has_user(value):
+        raise ValueError(f"{name!r} takes no user and no password: it is shown where it does not answer")
+    return value
+
+
+def _has_user(address: str) -> bool:
+    return "@" in address.partition("://")[2].partition("/")[0]
 
 
 def _hint(name: str, known: list[str]) -> str:

@@ -22,6 +22,10 @@ __all__ = ["CHECKS", "LIMIT", "Finding", "Level", "Result", "Subject", "examine"
 
 #: How long each check may take. Seconds.
 LIMIT = 5.0
+#: What to do where a check does not come to its own findings.
+HANGS = "see what hangs: a service that takes connections and answers nothing, or a network folder without its server"
+MISTAKEN = "mend it in the app's configuration, in the environment, or in the file type's class"
+FAILED = "mend it if the error is in a module of yours; otherwise report it as a bug of bgtasks, with this line"
 CHECKS = (*configuration.CHECKS, *services.CHECKS, *telling.CHECKS, *workers.CHECKS, *work.CHECKS)
 
 
@@ -49,7 +53,7 @@ class _Running:
         self._thread.join(max(0.0, self._deadline - time.monotonic()))
         found = list(self._findings)
         if self._thread.is_alive():
-            found.append(fault(f"no answer within {LIMIT:.0f} seconds."))
+            found.append(fault(f"no answer within {LIMIT:.0f} seconds.", HANGS))
         hide = self._subject.hide
         told = (replace(one, text=hide(one.text), remedy=hide(one.remedy)) for one in found)
         return Result(self._check, tuple(told))
@@ -62,6 +66,6 @@ class _Running:
         except NotExaminedError as error:
             self._findings.append(Finding(Level.SKIPPED, f"not examined: see {error} first."))
         except ImproperlyConfigured as error:
-            self._findings.append(fault(f"{error}."))
-        except Exception as error:
-            self._findings.append(fault(f"this check itself has failed: {why(error)}."))
+            self._findings.append(fault(f"{error}.", MISTAKEN))
+        except BaseException as error:  # also sys.exit() in a module of a user's, or a panic of a library in Rust
+            self._findings.append(fault(f"this check itself has failed: {why(error)}.", FAILED))

@@ -36,12 +36,12 @@ def ok(text: str) -> Finding:
     return Finding(Level.OK, text)
 
 
-def warning(text: str, remedy: str = "") -> Finding:
+def warning(text: str, remedy: str) -> Finding:
     """It may be meant so."""
     return Finding(Level.WARNING, text, remedy)
 
 
-def fault(text: str, remedy: str = "") -> Finding:
+def fault(text: str, remedy: str) -> Finding:
     """Exports fail, or will."""
     return Finding(Level.FAULT, text, remedy)
 

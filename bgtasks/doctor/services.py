@@ -14,11 +14,11 @@ from amqp.exceptions import NotFound, PreconditionFailed
 from celery.backends.base import DisabledBackend
 from kombu import Queue
 from kombu.exceptions import KombuError
-from kombu.utils.url import maybe_sanitize_url
 from sqlalchemy import insert
 from sqlalchemy.engine import make_url
 
 from bgtasks import database, engines, queues, store_urls, whereabouts
+from bgtasks.censoring import MASK, without_password
 from bgtasks.doctor import inquiry
 from bgtasks.doctor.findings import Check, Finding, NotExaminedError, fault, ok, warning, why
 from bgtasks.doctor.subject import Shared, Subject
@@ -32,6 +32,7 @@ from bgtasks.stores import Store
 
 CONTENT = b"celery bgtasks check"
 MIGRATE = "celery bgtasks migrate"
+MEND_BROKER = "start it, or mend broker_url or broker_transport_options"
 MEND_STORE = "start it, make room, grant the right to write, or mend bgtasks_store_url"
 
 
@@ -42,13 +43,16 @@ def broker_check(subject: Subject) -> Iterator[Finding]:
         yield fault("broker_url is not set.", 'broker_url = "redis://127.0.0.1:6379/0"')
         return
     url = app.conf.broker_write_url or app.conf.broker_url
-    where = maybe_sanitize_url(url) if isinstance(url, str) else app.connection_for_write().as_uri()
+    where = without_password(url if isinstance(url, str) else app.connection_for_write().as_uri())
+    if where == MASK:
+        yield fault("broker_url can't be read.", "in its password quote what is no letter or digit, such as / by %2F")
+        return
     try:
         with inquiry.connect(app) as connection:
             _publish(connection)
             yield from _declarations(subject, connection)
     except _failures(app) as error:
-        yield fault(f"{where} does not take messages: {why(error)}.", "start it, or mend broker_url")
+        yield fault(f"{where} does not take messages: {why(error)}.", MEND_BROKER)
         return
     if queues.kind(app) == "memory":
         yield warning("memory:// is in this process alone.", 'broker_url = "redis://127.0.0.1:6379/0"')
@@ -57,7 +61,8 @@ def broker_check(subject: Subject) -> Iterator[Finding]:
 
 def _failures(app: Any) -> tuple[type[BaseException], ...]:
     connection: Any = app.connection_for_write()
-    return (OSError, KombuError, *connection.connection_errors, *connection.channel_errors)
+    # A ValueError: an option of the transport that it can't do without, such as Sentinel's master_name.
+    return (OSError, ValueError, KombuError, *connection.connection_errors, *connection.channel_errors)
 
 
 def _publish(connection: Any) -> None:

@@ -24,6 +24,7 @@ INTERVALS, LEAST = 3, 120.0
 WAITING, RUNNING = 3_600.0, 6 * 3_600.0
 DAY = 86_400.0
 BEAT = "celery beat  # with this app's configuration, on one machine"
+WAIT = "wait for that long, then: celery bgtasks check --only sweeps"
 
 #: Its parts are out; it goes on by itself, since they are, or a step waits for a worker or is at work.
 _IS_OUT = and_(*OUT)
@@ -54,7 +55,8 @@ def _lateness(subject: Subject, name: str, ran: dict[str, datetime], now: dateti
     interval = _interval(subject, name)
     if name not in ran:
         if any(_lateness(subject, other, ran, now) is None for other in ran):  # its first turn comes after the interval
-            return warning(f"{name} has not run yet; its turn comes every {_span(timedelta(seconds=interval))}.")
+            turn = _span(timedelta(seconds=interval))
+            return warning(f"{name} has not run yet; its turn comes every {turn}.", WAIT)
         return fault(f"{name} has never run: is there a beat, and a worker of the queue bgtasks?", BEAT)
     if (now - ran[name]).total_seconds() <= max(INTERVALS * interval, LEAST):
         return None

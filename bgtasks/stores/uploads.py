@@ -11,7 +11,7 @@ from typing import Any
 import obstore
 from obstore.exceptions import BaseError, GenericError
 
-from bgtasks.errors import ObjectMissing, TransientError
+from bgtasks.errors import ImproperlyConfigured, ObjectMissing, TransientError
 from bgtasks.stores.translating import translated
 
 WRITE_BUFFER = 8 * 1024 * 1024  # bytes; a part of an S3 upload must have at least 5 MiB, and 10,000 are allowed
@@ -85,7 +85,7 @@ class BucketUpload:
         if self._sending is not None:
             self._sending.give_up()
         if self._is_finishing:  # which was interrupted, maybe only after the object was whole
-            with contextlib.suppress(ObjectMissing, TransientError), translated():
+            with contextlib.suppress(ImproperlyConfigured, ObjectMissing, TransientError), translated():
                 obstore.delete(self._store, self._key)
 
     def _put(self, whole: bytes) -> None:
@@ -102,12 +102,13 @@ class BucketUpload:
         self._sending.send(part)
 
     def _hear(self) -> None:
-        """Whether the bucket answers, whatever it says. Raises: TransientError."""
-        with contextlib.suppress(FileNotFoundError, BaseError):  # these are answers
+        """Whether the bucket answers, whatever it says. Raises: TransientError, ImproperlyConfigured."""
+        with translated():
             try:
                 obstore.head(self._store, self._key)
-            except GenericError as error:
-                raise TransientError("The file store does not answer just now.") from error
+            except (FileNotFoundError, BaseError) as answer:
+                if isinstance(answer, GenericError):  # it is none
+                    raise
 
 
 class _Sending:
@@ -122,7 +123,7 @@ class _Sending:
         self._thread.start()
 
     def send(self, part: bytes) -> None:
-        """Raises: TransientError, if an earlier one could not be sent."""
+        """Raises: TransientError, ImproperlyConfigured, if an earlier one could not be sent."""
         self._raise()
         self._parts.put(part)
 

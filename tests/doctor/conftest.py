@@ -21,6 +21,11 @@ class Found:
     level: Level
     findings: tuple[Finding, ...]
 
+    def __post_init__(self) -> None:
+        """Whatever test it is: what is doubtful or wrong comes with its remedy, and nothing else does."""
+        for one in self.findings:
+            assert (one.remedy != "") == (one.level in (Level.WARNING, Level.FAULT)), one
+
     @property
     def said(self) -> str:
         """All of it, as a person would read it."""

@@ -182,14 +182,19 @@ def test_where_the_tables_are_is_printed_without_a_password() -> None:
     assert engines.shown(url) == "postgresql://ada:***@host/db?password=***&sslmode=require&sslpassword=***"
 
 
-def test_the_crash_of_a_check_is_told(examine: Examine, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [RuntimeError, SystemExit, type("PanicException", (BaseException,), {})])
+def test_the_crash_of_a_check_is_told(
+    examine: Examine, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
     """As a fault of its own, and no other suffers."""
 
     def crash(*_: object) -> None:
-        raise RuntimeError("something unforeseen.")
+        raise error("something unforeseen.")
 
     monkeypatch.setattr("bgtasks.doctor.configuration._risks", crash)
-    assert examine("settings").said == "fault this check itself has failed: RuntimeError: something unforeseen. → "
+    told = examine("settings").said
+    said = f"fault this check itself has failed: {error.__name__}: something unforeseen. → mend it if"
+    assert told.startswith(said)
 
 
 def test_json_and_what_counts_as_a_fault(app: Celery) -> None:

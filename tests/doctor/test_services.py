@@ -51,7 +51,13 @@ def test_a_broker_that_is_away_or_missing(examine: Examine) -> None:
     """With its address and what it says, and no password."""
     away = examine("broker", broker_url="redis://:a-password@127.0.0.1:1/0")
     assert (away.level, "127.0.0.1:1/0 does not take messages" in away.said) == (Level.FAULT, True)
-    assert "a-password" not in away.said
+    several = examine("broker", broker_url="sentinel://:a-password@127.0.0.1:1;sentinel://:a-password@127.0.0.1:2")
+    assert (several.level, "'master_name' transport option must be" in several.said) == (Level.FAULT, True)
+    assert "127.0.0.1:2/ does not take messages" in several.said
+    assert "a-password" not in away.said + several.said
+    unreadable = examine("broker", broker_url="redis://:a-pass/word@127.0.0.1:1/0")
+    assert (unreadable.level, "broker_url can't be read" in unreadable.said) == (Level.FAULT, True)
+    assert "a-pass" not in unreadable.said
     assert examine("broker").level == Level.WARNING  # memory://
     assert "broker_url is not set" in examine("broker", broker_url=None).said
 

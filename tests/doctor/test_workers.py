@@ -6,8 +6,10 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -96,6 +98,7 @@ def ask(stack: Stack, answers: dict[str, Answers], monkeypatch: pytest.MonkeyPat
         }
         app = Celery("asking", set_as_current=False)
         app.conf.update(usual | conf)
+        app.set_current()
         install(app)
         urls.add(app.conf.bgtasks_database_url)
         results = doctor.examine(app, CHECKS)
@@ -217,6 +220,25 @@ def test_clocks(ask: Ask, monkeypatch: pytest.MonkeyPatch, skew: float, level: L
     monkeypatch.setattr("bgtasks.doctor.inquiry.ask", lambda _: answers)
     found = ask()["clocks"]
     assert (found.level, "worker@elsewhere" in found.said) == (level, level != Level.OK)
+
+
+@pytest.mark.parametrize(
+    ("said", "skew"),
+    [(100.0, 0.0), (101.5, 0.0), (103.0, 0.0), (99.0, -1.0), (40.0, -60.0), (103.5, 0.5), (163.0, 60.0)],
+)
+def test_a_workers_clock_differs_at_least_by(said: float, skew: float) -> None:
+    """Asked at 100 and heard at 103: a right clock says something between; a slow answer is no wrong one."""
+    assert inquiry._skew(100.0, said, 103.0) == skew
+
+
+def test_the_clock_of_a_worker_is_its_own(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it answers itself: beside a process that is an hour behind it is an hour ahead."""
+    real = time.time
+    monkeypatch.setattr(inquiry, "time", SimpleNamespace(time=lambda: real() - 3600))
+    app = Celery("asking", broker=stack.env["CELERY_BROKER_URL"], set_as_current=False)
+    [skew] = inquiry.ask(app).skews.values()
+    assert 3500 < skew <= 3600
+    app.close()
 
 
 def test_a_worker_answers_without_secrets(stack: Stack) -> None:

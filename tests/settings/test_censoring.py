@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
 from celery import Celery
+from celery.beat import PersistentScheduler
 
 from bgtasks import censoring
 
@@ -15,6 +18,7 @@ MARK = "MARKED"
 @pytest.mark.parametrize(
     "shown",
     [
+        {"bgtasks_base_url": f"http://files.example.com:{MARK}"},
         {"bgtasks_smtp_url": f"smtp://mailer:{MARK}@mail.example.com"},
         {"bgtasks_store_url": f"s3://{MARK}@bucket"},
         {"bgtasks_database_url": f"postgresql://exports:{MARK}@db/exports"},
@@ -36,6 +40,19 @@ def test_a_password_that_must_not_be_there_is_hidden(name: str) -> None:
     """Nothing starts with it, and whoever asks why shows a report to others."""
     shown = censoring._censored({name: f"https://ada:{MARK}@files.example.com/app"})
     assert (MARK in str(shown), "files.example.com/app" in shown[name]) == (False, True)
+
+
+def test_beat_tells_its_log_that_it_works_and_not_for_whom(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    """At the level DEBUG it would write down its schedule, with what recurring exports ask for."""
+    app = Celery("censoring", set_as_current=False)
+    kwargs = {"requester": MARK}
+    app.conf.update(beat_schedule={"report": {"task": "bgtasks.request_file", "kwargs": kwargs, "schedule": 1.0}})
+    with caplog.at_level(logging.DEBUG, "celery.beat"):
+        scheduler = PersistentScheduler(app, schedule_filename=str(tmp_path / "schedule"))
+        assert MARK in repr(scheduler.schedule)
+        scheduler._do_sync()
+        scheduler.close()
+    assert {*caplog.messages} == {"beat: Synchronizing schedule..."}
 
 
 def test_a_prefix_of_an_applications_own_changes_nothing() -> None:

@@ -68,6 +68,8 @@ BAD: list[tuple[str, Any]] = [
     ("database_url", "mysql://localhost/files"), ("database_url", ""), ("database_url", None),
     ("store_url", ""), ("store_url", "file://var/files"), ("store_url", "ftp://host/files"), ("store_url", 5),
     ("from_email", 5), ("base_url", "https://ada:secret@files.example.com"), ("base_url", "https://ada@files.example.com/app"),
+    ("base_url", "https://files.example.com:port"), ("base_url", "http://[::1"),
+    ("smtp_url", "smtp://mailer:a/pass@host:25"), ("smtp_url", "smtp://mail.example.com:70000"),
     ("login_url", "https://ada:secret@sso.example.com/"), ("login_url", "//ada:secret@sso.example.com/"),
 ]  # fmt: skip
 

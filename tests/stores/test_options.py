@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -12,11 +13,12 @@ from obstore.exceptions import UnknownConfigurationKeyError
 from obstore.store import from_url
 from werkzeug.test import Client
 
-from bgtasks import settings, store_urls, toolbox
+from bgtasks import s3_credentials, settings, store_urls, toolbox
 from bgtasks.deployment import Deployment
 from bgtasks.errors import ImproperlyConfigured, TransientError
 from bgtasks.presigning import Presigner, is_possible
 from bgtasks.stores import WRITE_BUFFER, Store
+from bgtasks.stores.uploads import SMALL
 from bgtasks.wsgi import application
 from tests.support.handmade import CONTENTS, REQUESTER, finished
 from tests.support.s3 import KEY_ID, SECRET, Bucket
@@ -97,6 +99,11 @@ def test_every_option_of_connections_is_one_of_obstores() -> None:
         ({"aws_bucket": "another"}, "'aws_bucket' is no option"),
         ({"aws_secret_access_key": None}, "'aws_secret_access_key' needs a text, a number, true or false"),
         ({"aws_secret_access_key": [SECRET]}, "'aws_secret_access_key' needs a text"),
+        ({"aws_secret_access_key": f"{SECRET}\n"}, "'aws_secret_access_key' has a line break"),
+        ({"aws_endpoint": f"http://key:{SECRET}@127.0.0.1:9000"}, "'aws_endpoint' takes no user"),
+        ({"s3://bucket": {"google_base_url": SECRET}}, "'google_base_url' is no option of a store of s3://"),
+        ({"gs://bucket": {"google_base_url": f"http://{SECRET}@h"}}, "'google_base_url' takes no user"),
+        ({"azure_fabric_token_service_url": f"http://{SECRET}@h"}, "'azure_fabric_token_service_url' takes no user"),
         ({"s3://bucket": {"azure_client_id": SECRET}}, "'azure_client_id' is no option of a store of s3://"),
         ({"s3://bucket": {"s3://inner": {}}}, "'s3://inner' is no option of a store of s3://"),
         ({"/srv/files": {"aws_region": SECRET}}, "a folder has no options"),
@@ -112,6 +119,17 @@ def test_an_option_that_cannot_be_is_named_at_the_start(options: Any, said: str)
         read(store_options=options)
     assert said in str(caught.value)
     assert SECRET not in str(caught.value)
+
+
+def test_what_has_several_lines_or_a_sign_like_that_of_a_user_is_taken() -> None:
+    """A bundle of certificates begins with a comment, or a mark of the order of bytes."""
+    options = {
+        "root_certificate": "\n# Issuer: ours\r\n-----BEGIN CERTIFICATE-----\n",
+        "google_service_account_key": '\ufeff{\n "type": "service_account"}',
+        "aws_endpoint": "http://127.0.0.1:9000/@tenant",
+        "proxy_url": f"http://user:{SECRET}@proxy",
+    }
+    assert store_urls.check_options(options) == options
 
 
 def test_options_come_from_the_environment_as_json() -> None:
@@ -172,6 +190,32 @@ def test_opening_asks_for_nothing(url: str, options: dict[str, Any], monkeypatch
     assert store.local_path("a/1") is None
     with pytest.raises(TransientError):
         store.size("a/1")
+
+
+@pytest.mark.parametrize("size", [9, SMALL + 1, WRITE_BUFFER + 1])
+def test_credentials_that_no_request_can_hold_are_told(size: int) -> None:
+    """From the environment, as a secret's file may end with a line break: obstore panics over them."""
+    options = {"aws_access_key_id": f"{KEY_ID}\n", "aws_secret_access_key": SECRET, "aws_endpoint": NOWHERE}
+    store = Store("s3://bucket", Path(), {**options, "allow_http": True})
+    with (
+        pytest.raises(ImproperlyConfigured, match="look for a line break") as caught,
+        store.open_writer("a/1", lambda: None) as buffer,
+    ):
+        buffer.write(bytes(size))
+        buffer.commit()
+    assert SECRET not in str(caught.value)
+    with pytest.raises(ImproperlyConfigured, match="look for a line break"):
+        store.size("a/1")
+
+
+def test_botocore_tells_its_log_no_secrets(caplog: pytest.LogCaptureFixture) -> None:
+    """Not even where everything is logged; unless that is asked for."""
+    with caplog.at_level(logging.DEBUG):
+        session = s3_credentials.session({"access_key_id": KEY_ID, "secret_access_key": SECRET})
+        client = session.create_client("s3", region_name="eu-west-1")
+        signed = client.generate_presigned_url("get_object", {"Bucket": "bucket", "Key": "secret-key"})
+    assert "secret-key" in signed
+    assert not [record for record in caplog.records if record.name.startswith("botocore")]
 
 
 # -- encryption, on a real S3 API ----------------------------------------------------------------------
