@@ -63,4 +63,4 @@ def _publish(waiting: list[str]) -> None:
             logger.warning("request %s could not be published; it is dispatched later", request_id)
             continue
         if file_request is not None:  # a savepoint may have been rolled back, or a joined transaction
-            publishing.publish(file_request)
+            publishing.attempt(file_request)

@@ -11,6 +11,9 @@ from bgtasks.errors import InvalidRequestId
 from bgtasks.models import FileRequest, Part
 from bgtasks.object_keys import ANEW
 
+#: The step that many workers may do, each with a part of the file.
+DIVIDED = "write_bytes"
+
 
 def request_id(text: object) -> str:
     """A request's id in its one canonical spelling. Raises: InvalidRequestId."""
@@ -129,7 +132,7 @@ class HeldPart:
     file_request: FileRequest  #: the row as it was then
     part: Part  #: as the claim left it
     owner: str  #: the part's ``leased_by``
-    step: str = "write_bytes"  #: the step that the part is of
+    step: str = DIVIDED  #: the step that the part is of
 
     @property
     def claim(self) -> PartClaim:

@@ -122,12 +122,21 @@ class Deployment:
             self._remove(file_request.object_key, file_request.store_url)
 
     def drop_parts(self, file_request: FileRequest) -> None:
-        """Remove what the parts of a file have left, once they are joined or nobody wants them."""
-        with contextlib.suppress(*UNREACHABLE):  # what is left the sweep ``clean`` finds
-            for part in self.parting.unwanted(file_request):
-                if part.object_key is not None:
-                    self._remove(part.object_key, file_request.store_url)
-            self.parting.drop(file_request)
+        """The same as ``remove_parts``; what can't be removed just now is left to the sweep ``clean``."""
+        try:
+            self.remove_parts(file_request)
+        except (*UNREACHABLE, TransientError, ImproperlyConfigured) as error:
+            logger.warning("the parts of %s could not be removed: %s", file_request.id, type(error).__name__)
+
+    def remove_parts(self, file_request: FileRequest) -> None:
+        """Remove what the parts of a file have left, once they are joined or nobody wants them: objects, then rows.
+
+        Raises: TransientError, ImproperlyConfigured, where their store is away: by their rows they are found again.
+        """
+        keys = [part.object_key for part in self.parting.unwanted(file_request) if part.object_key is not None]
+        for key in keys:
+            self.store_of(file_request).delete(key)
+        self.parting.drop(file_request)
 
     def unstage_part(self, held: HeldPart) -> None:
         """Remove what a part has written, unless its row names it after all."""

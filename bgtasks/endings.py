@@ -32,6 +32,8 @@ from bgtasks.stopping import Stopping
 STOPS = (Stopping, KeyboardInterrupt, WorkerShutdown, WorkerTerminate)
 #: How often a request is handed back, before an outage fails it after all: hours, by the growing delay.
 MOST_HAND_BACKS = 40
+#: How often the delay is doubled at most.
+DOUBLINGS = 20
 #: Seconds: for no longer is a request kept waiting because a service says so.
 LONGEST_WAIT = 3_600.0
 #: The reason of a hand-back that no outage is to blame for.
@@ -95,7 +97,7 @@ def hand_back(parts: Deployment, held: Held | HeldPart, error: BaseException) ->
     """A service is away: somebody shall repeat this step a little later. Raises: ClaimLost, to end the chain."""
     logger.warning("%r hands back %s: %s", held.claim, held.step, type(error).__name__, exc_info=error)
     reason = getattr(error, "error_code", TransientError.error_code)
-    delay = _delay(error, min(parts.settings.patience, 2.0**held.dispatches) * jitter())
+    delay = _delay(error, min(parts.settings.patience, 2.0 ** min(held.dispatches, DOUBLINGS)) * jitter())
     persistently(lambda: parts.record_of(held).hand_back(held, delay, reason))
     raise ClaimLost(held.file_request.id) from None
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import socket
 import uuid
@@ -28,8 +27,6 @@ from bgtasks.queues import QueueTask
 from bgtasks.requests import NOTIFY
 from bgtasks.running import Outcome, RunningStep
 from bgtasks.states import State
-
-logger = logging.getLogger(__name__)
 
 #: What a task may raise without a traceback of Celery's in the log: ours has been written there.
 EXPECTED = (RequestFailed,)
@@ -103,15 +100,14 @@ def _wake_another(claim: Claim) -> None:
         publishing.publish(waiting)
 
 
-def run(name: str, claim: Claim, worker: str, limit: float | None = None) -> Claim:
+def run(name: str, claim: Claim, worker: str) -> Claim:
     """Do one step, and return the claim for the next one; its parts, if it has any, as well.
 
     :param worker: the host and the delivery.
-    :param limit: seconds after which this process is killed.
     Raises: ClaimLost, where there is nothing to do (any more), or others do it; Interrupted, where somebody else shall
     do it; RequestFailed; UnknownFileType.
     """
-    ended = _run(name, claim, worker, limit)
+    ended = _run(name, claim, worker, None)
     row = ended.file_request
     return Claim.of(part_execution.run_all(row, ended.released, worker) if row.parts_are_out else row)
 
@@ -144,8 +140,8 @@ def _run(name: str, claim: Claim, worker: str, limit: float | None) -> _Ended:
 
 def _fan_out(running: RunningStep, outcome: Outcome) -> _Ended:
     """The end of a step that others go on with, each with a part."""
-    parts, held, most = running.deployment, running.held, running.file_type.get_max_parts_at_once()
-    standing = persistently(lambda: parts.parting.fan_out(held, outcome.columns, most))
+    parts, held = running.deployment, running.held
+    standing = persistently(lambda: parts.parting.fan_out(held, outcome.columns, outcome.at_once))
     _drop_replaced(parts, held, standing.file_request)
     return _Ended(standing.file_request, False, standing.released)
 

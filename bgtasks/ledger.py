@@ -59,7 +59,9 @@ class Ledger:
         self._note(notification, refused_at=later(), refusal=reason)
 
     def _note(self, notification: Notification, **outcome: Any) -> None:
-        noted = update(Notification).where(Notification.id == notification.id).values(outcome)
+        # Of what has happened again since, somebody else has still to tell.
+        same = Notification.id == notification.id, Notification.message_id == notification.message_id
+        noted = update(Notification).where(*same).values(outcome)
         with self._database.writing() as session:
             session.execute(noted)
 

@@ -230,7 +230,7 @@ class Notification(Base):
 
 
 class Event(Base):
-    """One entry of a request's history; never changed."""
+    """One entry of a request's history; never changed, but for what is forgotten of a person."""
 
     __tablename__ = "bgtasks_events"
 

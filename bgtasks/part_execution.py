@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import uuid
 from collections import deque
 from collections.abc import Sequence
@@ -29,8 +28,6 @@ from bgtasks.running import Running
 
 if TYPE_CHECKING:
     from bgtasks.stores import ObjectWriter
-
-logger = logging.getLogger(__name__)
 
 
 @shared_task(bind=True, base=QueueTask, name=WRITE_PART, ignore_result=True, throws=(RequestFailed,))

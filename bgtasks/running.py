@@ -98,6 +98,8 @@ class RunningStep(Running):
         written = [PartObject(part.object_key, part.size or 0, part.sha256 or "") for part in parts if part.object_key]
         if len(written) != row.parts_total:
             raise ObjectMissing
+        # The claim of a step that only checks need not have reached the disk; the fence in an object's key must have.
+        self.deployment.requests.keep(self.held, fence=row.fence)
         self.staged = True
         whole = self.deployment.store_at(self.store_url).join(written, self.held.object_key, self.lease.note)
         made = {"object_key": self.held.object_key, "size": whole.size, "sha256": whole.sha256}
@@ -127,7 +129,7 @@ class RunningStep(Running):
         Once the row names another object, nobody would look for it there. Raises: TransientError.
         """
         row = self.file_request
-        if row.object_key is not None and row.store_url != self.store_url:
+        if row.object_key is not None and row.store_url != whereabouts.store_url_of(self.file_type):
             try:
                 self.deployment.store_of(row).delete(row.object_key)
             except ImproperlyConfigured as error:
@@ -150,8 +152,9 @@ class Outcome:
 
     columns: Mapping[str, Any] = field(default_factory=dict)
     event: EventKind | None = None
-    #: Whether many workers go on with it, each with a part of the file.
+    #: Whether many workers go on with it, each with a part of the file; and how many of them at once (None: all).
     fans_out: bool = False
+    at_once: int | None = None
 
     @classmethod
     def of(cls, returned: Outcome | Mapping[str, Any] | None) -> Outcome:

@@ -59,7 +59,8 @@ def write_bytes(running: RunningStep) -> Outcome:
     """Stream the rows through the format into a new object; or leave it to many workers, each with a part of it."""
     running.leave_former_store()
     if running.file_request.parts_total is not None:
-        return Outcome({"store_url": whereabouts.store_url_of(running.file_type), "object_key": None}, fans_out=True)
+        place = {"store_url": whereabouts.store_url_of(running.file_type), "object_key": None}
+        return Outcome(place, fans_out=True, at_once=running.file_type.get_max_parts_at_once())
     return Outcome(_write(running))
 
 

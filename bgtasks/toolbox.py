@@ -40,6 +40,7 @@ from bgtasks.forgetting import Forgotten
 from bgtasks.leases import Lease
 from bgtasks.models import COLUMNS, FileRequest
 from bgtasks.requests import NOTIFY
+from bgtasks.states import ENDED
 from bgtasks.tokens import FILE, GENERAL, SignerLike
 
 COPY_CHUNK = 1024 * 1024  # bytes
@@ -237,6 +238,9 @@ def revoke(file_request: FileRequest, actor: str | None = None) -> bool:
 def delete(file_request: FileRequest) -> bool:
     """Remove an ended request: its row, its history and its file. False: it is not there, or still live."""
     parts = deployment.current()
+    row = parts.requests.get(file_request.id)
+    if row is not None and row.state in ENDED and row.parts_total is not None:
+        parts.drop_parts(row)  # what whoever has ended it may not have lived to do: their rows go with the request's
     deleted = parts.requests.delete(file_request.id)
     if deleted is not None:
         parts.discard(deleted)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, exists, literal_column, or_, select
+from sqlalchemy import ColumnElement, Select, delete, exists, literal_column, or_, select, type_coerce
 from sqlalchemy.orm import Session
 
-from bgtasks.claims import about
+from bgtasks.claims import DIVIDED, about
 from bgtasks.database import later, steady_later
 from bgtasks.history import log
 from bgtasks.models import FileRequest, Part
@@ -26,41 +28,73 @@ from bgtasks.requests.part_writer import (
 from bgtasks.requests.sweeping import WORKER_LOST
 from bgtasks.requests.writer import NEXT_FENCE, UNLEASED, failed, said_to
 from bgtasks.states import LIVE, EventKind
+from bgtasks.tables import UtcDateTime
 
-#: Parts that one run of a sweep looks at.
+#: Parts, or requests that have some, that one look of a sweep finds.
 LIMIT = 2000
-#: The step that is done in parts.
-WRITE = "write_bytes"
+
+
+@dataclass(frozen=True)
+class WaitingPart:
+    """A part that waits for a worker."""
+
+    file_request: FileRequest
+    part: Part
+    is_due: bool  #: whether nobody believes in its message any more
+    now: datetime  #: by the database's clock
+
+    @property
+    def has_message(self) -> bool:
+        """Whether one was published: a part that was handed back has none for a while."""
+        return self.part.published_at is not None
+
+    @property
+    def seconds(self) -> float:
+        """How long it has waited for its message to be taken."""
+        published = self.part.published_at
+        return 0.0 if published is None else (self.now - published).total_seconds()
 
 
 class PartSweeping(PartWriter):
     """The sweeps' side of parts."""
 
-    def waiting(self, patience: float) -> list[tuple[FileRequest, Part, bool]]:
-        """The parts that wait for a worker, and should have found one: each with its request, and whether it is due.
+    def waiting(self, file_types: Collection[str], patience: float) -> list[WaitingPart]:
+        """The parts that wait for a worker, and should have found one.
 
+        :param file_types: of these alone: the others are left to the workers that know them.
         :param patience: seconds after which a message that was published is missed, if its queue is empty; those are
             not due yet.
         """
         missed = Part.published_at <= steady_later(-patience)
         is_due = Part.dispatch_at <= steady_later()
-        query = select(FileRequest, Part, is_due).join(FileRequest, FileRequest.id == Part.request_id)
-        query = query.where(*OUT, Part.dispatch_at.is_not(None), or_(is_due, missed)).order_by(Part.dispatch_at)
+        columns = FileRequest, Part, is_due, type_coerce(later(), UtcDateTime())
+        query = select(*columns).join(FileRequest, FileRequest.id == Part.request_id)
+        query = query.where(*_out_of(file_types), Part.dispatch_at.is_not(None), or_(is_due, missed))
         with self._database.reading() as session:
-            return [(row, part, bool(due)) for row, part, due in session.execute(query.limit(LIMIT))]
+            found = session.execute(query.order_by(Part.dispatch_at).limit(LIMIT))
+            return [WaitingPart(row, part, bool(due), now) for row, part, due, now in found]
 
-    def lapsed(self) -> list[tuple[FileRequest, Part]]:
-        """The parts whose workers give no sign of life, each with its request."""
+    def lapsed(self, file_types: Collection[str]) -> list[tuple[FileRequest, Part]]:
+        """The parts whose workers give no sign of life, each with its request.
+
+        :param file_types: of these alone.
+        """
         query = select(FileRequest, Part).join(FileRequest, FileRequest.id == Part.request_id)
-        query = query.where(*OUT, Part.leased_until <= steady_later()).order_by(Part.leased_until)
+        query = query.where(*_out_of(file_types), Part.leased_until <= steady_later()).order_by(Part.leased_until)
         with self._database.reading() as session:
             return [(row, part) for row, part in session.execute(query.limit(LIMIT))]
 
-    def left_over(self) -> list[FileRequest]:
-        """Requests that have ended, and have parts that nobody wants any more."""
-        over = FileRequest.state.not_in(LIVE), FileRequest.id.in_(select(Part.request_id).distinct())
+    def left_over(self) -> Iterator[FileRequest]:
+        """Requests that have ended, and have parts that nobody wants any more; none of them twice."""
+        divided = select(Part.request_id).distinct().order_by(Part.request_id).limit(LIMIT)
+        ids = self._all(divided)
+        while ids:
+            yield from self._all(select(FileRequest).where(FileRequest.id.in_(ids), FileRequest.state.not_in(LIVE)))
+            ids = self._all(divided.where(Part.request_id > ids[-1]))
+
+    def _all(self, query: Select[Any]) -> list[Any]:
         with self._database.reading() as session:
-            return list(session.scalars(select(FileRequest).where(*over).limit(LIMIT)))
+            return list(session.scalars(query))
 
     def recover(
         self, row: FileRequest, seen: Part, lost: str | None = None, queue: str | None = None
@@ -83,7 +117,7 @@ class PartSweeping(PartWriter):
                 return None
             if part.attempts >= self._settings.max_attempts:
                 return self._given_up(session, request)
-            log(session, request, EventKind.RECOVERED, step=WRITE, detail=_lost(seen, row, queue))
+            log(session, request, EventKind.RECOVERED, step=DIVIDED, detail=_lost(seen, row, queue))
             return Standing(request, [part])
 
     def _given_up(self, session: Session, row: FileRequest) -> Standing | None:
@@ -93,15 +127,19 @@ class PartSweeping(PartWriter):
         given_up = set_request(session, ended, *out_as(row))
         if given_up is None:
             return None
-        log(session, given_up, EventKind.FAILED, step=WRITE, detail=code)
+        log(session, given_up, EventKind.FAILED, step=DIVIDED, detail=code)
         return Standing(given_up)
 
-    def dispatch(self, row: FileRequest, seen: Part) -> Part | None:
-        """Before a part's message is published again. None: it waits no more."""
+    def dispatch(self, row: FileRequest, seen: Part, delay: float | None = None) -> Part | None:
+        """Before a part's message is published again. None: it waits no more.
+
+        :param delay: seconds for which that is believed in (default: the usual time).
+        """
+        published = self._is_published() | ({} if delay is None else {"dispatch_at": later(delay)})
         with self._database.writing() as session:
-            part = self._still_waiting(session, row, seen, self._is_published())
+            part = self._still_waiting(session, row, seen, {**published, "dispatches": Part.dispatches + 1})
             if part is not None:
-                log(session, row, EventKind.DISPATCHED, step=WRITE, detail=f"part {part.number + 1}")
+                log(session, row, EventKind.DISPATCHED, step=DIVIDED, detail=f"part {part.number + 1}")
         return part
 
     def postpone(self, row: FileRequest, seen: Part) -> Part | None:
@@ -112,8 +150,7 @@ class PartSweeping(PartWriter):
     @staticmethod
     def _still_waiting(session: Session, row: FileRequest, seen: Part, values: Mapping[str, Any]) -> Part | None:
         same = Part.fence == seen.fence, Part.dispatches == seen.dispatches, Part.dispatch_at.is_not(None)
-        again = {**values, "dispatches": Part.dispatches + 1}
-        return set_part(session, again, *named(row.id, seen.number), *same, is_out(row.fence))
+        return set_part(session, values, *named(row.id, seen.number), *same, is_out(row.fence))
 
     def unwanted(self, seen: FileRequest) -> list[Part]:
         """The parts of a request that was seen to be without use for them; none, if it has gone on since."""
@@ -130,6 +167,11 @@ def _of(seen: FileRequest) -> tuple[ColumnElement[bool], ...]:
     # After a retry the parts are others.
     same = FileRequest.id == Part.request_id, FileRequest.fence == seen.fence
     return Part.request_id == seen.id, exists(select(literal_column("1")).where(*same).correlate(Part))
+
+
+def _out_of(file_types: Collection[str]) -> tuple[ColumnElement[bool], ...]:
+    # An expression, for which there is no index: SQLite would walk along all requests of these types, ended ones too.
+    return *OUT, FileRequest.file_type.concat("").in_(file_types)
 
 
 def _lost(seen: Part, row: FileRequest, queue: str | None) -> str:

@@ -23,7 +23,7 @@ NOTIFY = "notify"
 #: comes later outlasts any crash: hours of work, and the fence that is in an object's key.
 REPEATABLE = ("fetch_criteria", "build_items")
 #: The steps whose claim may be forgotten, too: they write no object and tell nobody, and their end, which waits for the
-#: disk, has the claim before it.
+#: disk, has the claim before it. (Whoever joins the parts of a file waits for the disk before that.)
 CHECKING = (*REPEATABLE, "attach", "tokenize")
 
 

@@ -45,10 +45,10 @@ class Writer:
         with self._database.reading() as session:
             return events_of(session, request_id)
 
-    def note(self, seen: FileRequest, kind: EventKind, detail: str | None = None, *, actor: str | None = None) -> None:
+    def note(self, seen: FileRequest, kind: EventKind, *, actor: str | None = None) -> None:
         """An entry in the history, with no change of state."""
         with self._database.writing() as session:
-            log(session, seen, kind, detail=detail, actor=actor)
+            log(session, seen, kind, actor=actor)
 
     def _change(
         self,

@@ -112,15 +112,16 @@ class _Run:
     away: set[str | None] = field(default_factory=set)  #: stores of file types that have not answered
 
     def finish(self) -> None:
-        """What a killed run has begun, and what a cancelled or failed request has left."""
+        """What a killed run has begun, and what a cancelled or failed request has left, or its parts have."""
         for batch in self._batches(self.parts.requests.with_leftovers(), _stride()):
             removed = self._drop_objects(batch)
             self.done.leftovers += removed
             self.pace.count(removed)
         for row in self.pace.each(self.parts.parting.left_over()):
-            with self._alone(Claim.of(row)):
-                self.parts.drop_parts(row)
-                self.pace.count()
+            if row.store_url not in self.away:
+                with self._alone(Claim.of(row), row.store_url):
+                    self.parts.remove_parts(row)
+                    self.pace.count()
 
     def expire(self) -> None:
         """Files whose time is over: the rows' state first, then the objects, then their keys."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable
 
 from bgtasks import deployment, publishing, queues, registry, results, routes
 from bgtasks.canvas import following
@@ -13,15 +12,7 @@ from bgtasks.deployment import Deployment
 from bgtasks.models import FileRequest
 from bgtasks.sweeps import finding
 from bgtasks.sweeps import parts as parted
-from bgtasks.sweeps.finding import Waiting
-
-#: A message is believed in for longer each time, up to so many times the patience.
-LONGEST_WAIT = 8
-#: Where the queue is empty, for so much less: what is not in it has been lost, or is being taken just now.
-SOONER = 10
-
-#: How many messages wait in a queue; None: the broker can't tell.
-Lengths = Callable[[str], int | None]
+from bgtasks.sweeps.finding import SOONER, Lengths, Waiting
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +28,7 @@ def dispatch() -> None:
             continue
         if not _publish(parts, waiting.row):
             return  # the broker is away: each of the others would only wait for it as well
-    parted.dispatch(parts.settings.patience / SOONER, lengths)
+    parted.dispatch(lengths)
 
 
 def _sorted(parts: Deployment, lengths: Lengths) -> tuple[list[Waiting], list[FileRequest]]:
@@ -67,21 +58,9 @@ def _is_empty(file_type: str, lengths: Lengths) -> bool:
 
 
 def _is_lost(parts: Deployment, waiting: Waiting, lengths: Lengths) -> bool:
-    """Whether its message can't be in the queue any more, or has been believed in for long enough."""
-    if not waiting.has_message:
-        return waiting.is_due
-    queue = publishing.queue_of(waiting.row)
+    queue = publishing.queue_of(waiting.row) if waiting.has_message else None
     length = None if queue is None else lengths(queue)
-    if length is None:
-        return waiting.is_due
-    if length > 0:
-        return waiting.is_due and waiting.seconds >= LONGEST_WAIT * parts.settings.patience
-    return waiting.is_due or waiting.seconds >= _wait(parts, waiting.row) / SOONER
-
-
-def _wait(parts: Deployment, row: FileRequest) -> float:
-    """How long its next message is believed in. Seconds."""
-    return parts.settings.patience * float(min(2**row.dispatches, LONGEST_WAIT))
+    return finding.is_lost(waiting.is_due, waiting.seconds, length, waiting.row.dispatches, parts.settings.patience)
 
 
 def _is_given_up(parts: Deployment, row: FileRequest) -> bool:
@@ -106,7 +85,7 @@ def _is_settled(parts: Deployment, row: FileRequest) -> bool:
 
 
 def _publish(parts: Deployment, row: FileRequest) -> bool:
-    due = parts.requests.dispatch(row, _wait(parts, row))
+    due = parts.requests.dispatch(row, finding.wait(row.dispatches, parts.settings.patience))
     if due is not None:
         logger.info("%r is dispatched again", Claim.of(due))
     return due is None or publishing.attempt(due)

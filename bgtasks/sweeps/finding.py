@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,6 +15,13 @@ from bgtasks.models import Event, FileRequest, UtcDateTime, in_state
 from bgtasks.requests import BY_HAND
 from bgtasks.states import EventKind, State
 
+#: How many messages wait in a queue; None: the broker can't tell.
+Lengths = Callable[[str], int | None]
+
+#: A message is believed in for longer each time, up to so many times the patience.
+LONGEST_WAIT = 8
+#: Where the queue is empty, for so much less: what is not in it has been lost, or is being taken just now.
+SOONER = 10
 #: Requests that one run looks at.
 LIMIT = 2000
 
@@ -37,6 +44,24 @@ class Waiting:
     def is_due(self) -> bool:
         """Whether nobody believes in its message any more."""
         return self.row.dispatch_at is not None and self.row.dispatch_at <= self.now
+
+
+def wait(dispatches: int, patience: float) -> float:
+    """How long the next message is believed in, of what was published again so often. Seconds."""
+    return patience * float(min(2**dispatches, LONGEST_WAIT))
+
+
+def is_lost(is_due: bool, seconds: float, length: int | None, dispatches: int, patience: float) -> bool:
+    """Whether a message can't be in the queue any more, or has been believed in for long enough.
+
+    :param is_due: whether nobody believes in it any more; ``seconds``: how long it has waited.
+    :param length: of its queue; None: there is no message, or nobody can tell.
+    """
+    if length is None:
+        return is_due
+    if length > 0:
+        return is_due and seconds >= LONGEST_WAIT * patience
+    return is_due or seconds >= wait(dispatches, patience) / SOONER
 
 
 def lapsed() -> list[FileRequest]:

@@ -3,43 +3,40 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 
 from bgtasks import deployment, endings, publishing, registry, results
 from bgtasks.claims import HeldPart, PartClaim
 from bgtasks.deployment import Deployment
 from bgtasks.models import FileRequest, Part
+from bgtasks.requests.part_sweeping import WaitingPart
 from bgtasks.requests.part_writer import Standing
-
-#: How many messages wait in a queue; None: the broker can't tell.
-Lengths = Callable[[str], int | None]
-
-#: A message is published again at every so manieth time that it is due, whatever is in its queue.
-LONGEST_WAIT = 8
+from bgtasks.sweeps import finding
+from bgtasks.sweeps.finding import SOONER, Lengths
 
 logger = logging.getLogger(__name__)
 
 
-def dispatch(sooner: float, lengths: Lengths) -> None:
-    """Publish the parts that have waited for too long for a worker.
-
-    :param sooner: seconds after which a message is missed whose queue is empty.
-    """
+def dispatch(lengths: Lengths) -> None:
+    """Publish the parts that have waited for too long for a worker."""
     parts = deployment.current()
-    for row, part, is_due in parts.parting.waiting(sooner):
-        if row.file_type not in registry.names():  # it is left to the workers that know it
-            continue
-        queue = publishing.queue_of_part(row, part)
-        length = None if queue is None else lengths(queue)
-        has_message = part.published_at is not None  # one that was handed back has none
-        if length and is_due and has_message and (part.dispatches + 1) % LONGEST_WAIT:
+    patience = parts.settings.patience
+    for waiting in parts.parting.waiting(registry.names(), patience / SOONER):
+        row, part = waiting.file_request, waiting.part
+        if _is_lost(waiting, patience, lengths):
+            if not _publish(parts, row, part, finding.wait(part.dispatches, patience)):
+                return  # the broker is away: each of the others would only wait for it as well
+        elif waiting.is_due:
             parts.parting.postpone(row, part)
-        elif (is_due or length == 0) and not _publish(parts, row, part):
-            return  # the broker is away: each of the others would only wait for it as well
 
 
-def _publish(parts: Deployment, row: FileRequest, seen: Part) -> bool:
-    waiting = parts.parting.dispatch(row, seen)
+def _is_lost(waiting: WaitingPart, patience: float, lengths: Lengths) -> bool:
+    queue = publishing.queue_of_part(waiting.file_request, waiting.part) if waiting.has_message else None
+    length = None if queue is None else lengths(queue)
+    return finding.is_lost(waiting.is_due, waiting.seconds, length, waiting.part.dispatches, patience)
+
+
+def _publish(parts: Deployment, row: FileRequest, seen: Part, wait: float | None = None) -> bool:
+    waiting = parts.parting.dispatch(row, seen, wait)
     if waiting is None:
         return True
     logger.info("%r is dispatched again", PartClaim.of(row, waiting))
@@ -49,22 +46,17 @@ def _publish(parts: Deployment, row: FileRequest, seen: Part) -> bool:
 def recover() -> None:
     """Publish again the parts whose leases have lapsed."""
     parts = deployment.current()
-    for row, part in _lapsed(parts):
+    for row, part in parts.parting.lapsed(registry.names()):
         take_over(parts, row, part)
 
 
 def outstanding() -> list[str]:
     """The ids of the requests some of whose parts a process may take, also of what dead ones have left."""
     parts = deployment.current()
-    for row, part in _lapsed(parts):
+    for row, part in parts.parting.lapsed(registry.names()):
         _taken_over(parts, row, part)
-    waiting = (row for row, *_ in parts.parting.waiting(0) if row.file_type in registry.names())
-    return list(dict.fromkeys(row.id for row in waiting))
-
-
-def _lapsed(parts: Deployment) -> list[tuple[FileRequest, Part]]:
-    known = registry.names()  # the others are left to the workers that know them
-    return [(row, part) for row, part in parts.parting.lapsed() if row.file_type in known]
+    waiting = parts.parting.waiting(registry.names(), 0)
+    return list(dict.fromkeys(one.file_request.id for one in waiting))
 
 
 def take_over(

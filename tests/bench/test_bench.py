@@ -198,7 +198,15 @@ def test_a_file_in_parts_is_measured(tmp_path: Path) -> None:
         SKEWED: 2,
     }
     assert not list(found.faults())
-    assert all(line in "\n".join(parts.lines(found)) for line in (ONE_WRITER.name, SKEWED.name, "to the last byte"))
+    _, headings, *printed = parts.lines(found)
+    assert " ".join(headings.split()) == "best s planning joining parts peak MiB cores busy others"
+    for way, [turn] in found.turns.items():
+        [line] = (line for line in printed if line.startswith(f"{way.name}  "))
+        _, planning, joining, _, first, second, *_ = line.removeprefix(way.name).split()
+        assert (planning, joining) == (f"{turn.planning:.2f}", f"{turn.joining:.2f}")
+        assert (first, second) == tuple(f"{peak:.0f}" for peak in turn.peaks)  # of each worker's child
+        assert min(turn.planning, turn.joining, *turn.peaks) > 0
+    assert "the files are the same, to the last byte" in printed
 
 
 @pytest.mark.parametrize(

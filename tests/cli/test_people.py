@@ -7,8 +7,9 @@ from datetime import datetime
 
 import pytest
 
-from bgtasks import toolbox
+from bgtasks import registry, toolbox
 from bgtasks.claims import PartClaim
+from bgtasks.cli import bgtasks
 from bgtasks.cli.requests_shown import BRIEF, HIDDEN, SHOWN
 from bgtasks.deployment import Deployment
 from bgtasks.models import COLUMNS
@@ -92,7 +93,7 @@ def test_the_parts_of_a_file_are_shown_while_they_are_out(parts: Deployment, run
     """Each with how far it is and who has it, for people and for programs; a lost one makes its step no younger."""
     row = halfway(parts)
     alter_part(parts, row, 1, leased_until=in_seconds(-1))
-    [(seen, lapsed)] = parts.parting.lapsed()
+    [(seen, lapsed)] = parts.parting.lapsed(registry.names())
     parts.parting.recover(seen, lapsed)
     begin(parts, row, 1, 7, "worker@third 5e1f")
     said = run("show", row.id[:8], "--json").json
@@ -214,15 +215,21 @@ def test_upkeep_speaks_json_too(parts: Deployment, run: Run) -> None:
 
 
 COMMANDS = (
-    "request", "list", "show", "process", "clean", "cancel", "retry", "revoke", "token", "forget", "migrate",
+    "request", "list", "show", "process", "clean", "cancel", "retry", "revoke", "token", "forget", "migrate", "check",
+    "init",
 )  # fmt: skip
+#: Those that start processes, and go on until somebody stops them.
+STACKS = ("demo", "dev")
+#: It answers a person with what to do next.
+WITHOUT_JSON = ("init",)
 
 
 @sqlite_only
 def test_each_help_has_an_example(run: Run) -> None:
-    """And says that there is JSON."""
+    """And says that there is JSON; no command is left out."""
+    assert {*COMMANDS, *STACKS} == bgtasks.commands.keys()
     for command in COMMANDS:
         said = run(command, "--help")
         assert said.code == 0
         assert f"celery bgtasks {command}" in said.output.partition("Example")[2]
-        assert "--json" in said.output
+        assert ("--json" in said.output) == (command not in WITHOUT_JSON)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 from collections.abc import Iterator
 from typing import Any
 
+import zstandard
 from sqlalchemy import ForeignKey, Select, String, func, insert
 from sqlalchemy.orm import DeclarativeBase, Mapped, column_property, mapped_column
 
@@ -62,6 +65,18 @@ def pieces(source: Select[Any], key: Any, made: Plan, until: Any = None) -> list
     """The selects of the parts, from what JSON has kept of them; one for the whole, where that is the plan."""
     ranges = [Range.from_json(json.loads(json.dumps(each.to_json()))) for each in made.ranges]
     return [narrowed(source, key, each, until) for each in ranges] or [source]
+
+
+def plain(format: str, content: bytes) -> bytes:
+    """What is in a file, if it is compressed, as the formats' own tools read it.
+
+    :param format: its name or its suffix.
+    """
+    if format.endswith(".gz"):
+        return gzip.decompress(content)
+    if format.endswith(".zst"):
+        return zstandard.ZstdDecompressor().stream_reader(io.BytesIO(content), read_across_frames=True).read()
+    return content
 
 
 def rows_of(selects: list[Select[Any]]) -> Iterator[tuple[Any, ...]]:

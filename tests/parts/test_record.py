@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -597,6 +598,8 @@ class Record(Machine):
         row, history = self._row(), self.requests.history(self.seen.id)
         ends = [entry.fence for entry in history if (entry.kind, entry.step) == (EventKind.STEP, "write_bytes")]
         assert len(ends) == len(set(ends)), "the chain went on more than once with the same parts"
+        lives = [entry.kind for entry in history if entry.kind in (EventKind.FAILED, EventKind.RETRIED)]
+        assert all(now != then for now, then in itertools.pairwise(lives)), "it has failed more than once in a life"
         assert row.state not in LIVE, [(entry.kind, entry.step) for entry in history]
         if row.state == State.READY:
             parts = [_contents(self.written_under, number) for number in range(row.parts_total or 0)]
@@ -616,11 +619,12 @@ class Record(Machine):
                 self._lapse(part)
             elif part.dispatch_at is not None:
                 self._set_part(part.number, dispatch_at=later(-1))
-        for row, part in self.parting.lapsed():
+        for row, part in self.parting.lapsed(["numbers"]):
             if row.id == self.seen.id and (standing := self.parting.recover(row, part)) is not None:
                 self._publish_standing(standing)
-        for row, part, is_due in self.parting.waiting(3600):
-            if row.id == self.seen.id and is_due and (due := self.parting.dispatch(row, part)) is not None:
+        for waiting in self.parting.waiting(["numbers"], 3600):
+            row = waiting.file_request
+            if row.id == self.seen.id and (due := self.parting.dispatch(row, waiting.part)) is not None:
                 self.messages.append(PartClaim.of(row, due))
         self.seen = self._row()
 

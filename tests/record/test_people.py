@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -215,3 +216,19 @@ def _wait_for_lock(parts: Deployment) -> None:
             return bool(session.scalar(text(query)))
 
     wait_for(waits)
+
+
+def test_a_late_word_on_what_happened_before_says_nothing_of_what_has_happened_since(parts: Deployment) -> None:
+    """Somebody hung in the mail of a failure; the request was started again, and has failed again."""
+    row = ask()
+    late = parts.ledger.open(row.id, "failed", "email", "ada@example.com")
+    again = parts.ledger.open(
+        row.id, "failed", "email", "ada@example.com", since=late.created_at + timedelta(seconds=1)
+    )
+    assert again.message_id != late.message_id
+    parts.ledger.close(late)
+    parts.ledger.refuse(late, "550")
+    line = parts.ledger.open(row.id, "failed", "email", "ada@example.com")
+    assert (line.sent_at, line.refused_at) == (None, None)
+    parts.ledger.close(again)
+    assert parts.ledger.open(row.id, "failed", "email", "ada@example.com").sent_at is not None

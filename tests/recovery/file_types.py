@@ -234,6 +234,13 @@ class _LingeringBuffer:
         return written
 
 
+class OneByOne(PartedFlights):
+    """One part is at work at a time, however many slots are free."""
+
+    file_type = "one_by_one"
+    max_parts_at_once = 1
+
+
 class EndlessParts(PartedFlights):
     """Parts without end."""
 
@@ -259,6 +266,7 @@ TYPES = (
     Talkative,
     Untellable,
     PartedFlights,
+    OneByOne,
     EndlessParts,
 )
 

@@ -197,6 +197,27 @@ def test_messages_of_parts_that_are_lost_are_published_again(scene: Scene) -> No
     assert_is_written(asked, parts=6)
 
 
+def test_parts_that_wait_for_their_turn_let_new_requests_go_first(scene: Scene) -> None:
+    """One is at work at a time, though slots are free; where none is, what was asked for since is done before it."""
+    slots = 4
+    scene.worker(slots=slots)
+    asked = scene.new("one_by_one").send()
+    scene.until(lambda: gate(asked, 0).arrivals, "nobody writes", sweeping=False)
+    meanwhile = scene.new("one_by_one", parts=1).send()
+    scene.until_over([meanwhile], sweeping=False)
+    assert not gate(asked, 1).arrivals
+    with scene.slots_taken(slots - 1):
+        late = scene.new("one_by_one", parts=1).schedule()
+        open_gates(asked, 0)
+        scene.until(lambda: late.is_over or gate(asked, 1).arrivals, "nobody goes on", sweeping=False)
+        assert late.is_over
+    open_gates(asked)
+    scene.until_over([asked], sweeping=False)
+    assert_is_written(asked)
+    for one in (meanwhile, late):
+        one.assert_is_served()
+
+
 def test_a_worker_that_is_told_to_stop_hands_its_part_back(scene: Scene) -> None:
     """At once, and no attempt is counted; what it has written is gone."""
     first = scene.worker()

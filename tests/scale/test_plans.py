@@ -14,7 +14,8 @@ import psycopg
 import pytest
 from sqlalchemy import select
 
-from bgtasks.claims import Claim
+from bgtasks import registry
+from bgtasks.claims import Claim, PartClaim
 from bgtasks.deployment import Deployment
 from bgtasks.metrics.table import Table
 from bgtasks.models import FileRequest
@@ -22,11 +23,14 @@ from bgtasks.object_keys import ObjectKey
 from bgtasks.requests.reminding import Reminder
 from bgtasks.states import State
 from bgtasks.sweeps import finding
-from tests.scale.conftest import ENDED, LIVE, Talk
+from tests.scale.conftest import DIVIDED, ENDED, LEFT_OVER, LIVE, PARTS, Talk
 
-TABLES = ("bgtasks_file_requests", "bgtasks_events", "bgtasks_notifications")
+TABLES = ("bgtasks_file_requests", "bgtasks_events", "bgtasks_notifications", "bgtasks_parts")
 #: The most rows that a step of a plan may expect to go through: hardly more than the live ones.
 MOST = 1.2 * LIVE
+
+#: What asks for every request that has parts: they are those of live requests, and of others until the next sweep.
+OF_ALL_PARTS = ("parts that are left over",)
 
 Call = Callable[[Deployment, FileRequest], Any]
 
@@ -64,6 +68,48 @@ def _overdue(parts: Deployment, _: FileRequest) -> None:
     assert len(parts.requests.drop_objects(expired)) == len(expired)
 
 
+def _dispatched(parts: Deployment, row: FileRequest) -> None:
+    assert parts.requests.dispatch(row, 60) is not None
+
+
+def _recovered(parts: Deployment, _: FileRequest) -> None:
+    assert parts.requests.recover(finding.lapsed()[0]) is not None
+
+
+def _part(parts: Deployment, _: FileRequest) -> None:
+    waiting = parts.parting.waiting(registry.names(), 3600)[0]
+    row = waiting.file_request
+    held = parts.parting.claim(PartClaim.of(row, waiting.part), "worker")
+    assert parts.parting.renew(held)
+    parts.parting.progress(held, rows_written=1)
+    assert parts.parting.rows_written(row.id) > 1
+    made = {"object_key": held.object_key, "size": 3, "sha256": "", "rows": 3}
+    assert parts.parting.finish(held, made, most=10_000).released != ()
+
+
+def _waiting_parts(parts: Deployment, _: FileRequest) -> None:
+    found = parts.parting.waiting(registry.names(), 3600)
+    assert 0 < len(found) <= DIVIDED / 2
+    row = found[0].file_request
+    assert found[0].is_due
+    dispatched = parts.parting.dispatch(row, found[0].part)
+    assert dispatched is not None
+    assert parts.parting.postpone(row, dispatched) is not None
+
+
+def _lapsed_parts(parts: Deployment, _: FileRequest) -> None:
+    found = parts.parting.lapsed(registry.names())
+    assert 0 < len(found) <= DIVIDED / 2
+    assert parts.parting.recover(*found[0]) is not None
+
+
+def _parts_left_over(parts: Deployment, _: FileRequest) -> None:
+    found = list(parts.parting.left_over())
+    assert 0 < len(found) <= LEFT_OVER
+    assert parts.parting.unwanted(found[0]) != []
+    parts.parting.drop(found[0])
+
+
 def _pages(**more: Any) -> Call:
     def call(parts: Deployment, _: FileRequest) -> None:
         page = parts.requests.newest(20, **more)
@@ -74,6 +120,12 @@ def _pages(**more: Any) -> Call:
 
 CALLS: dict[str, Call] = {
     "a step, from its claim to its end": _step,
+    "a request that is dispatched again": _dispatched,
+    "a request that is taken from a dead worker": _recovered,
+    "a part, from its claim to its end": _part,
+    "parts that wait for too long": _waiting_parts,
+    "parts of dead workers": _lapsed_parts,
+    "parts that are left over": _parts_left_over,
     "what is due": lambda _, __: finding.due(),
     "what was missed": lambda _, __: finding.missed(["numbers"], ["heavy"], 30),
     "the chosen queues": lambda _, __: finding.chosen_queues(),
@@ -116,6 +168,8 @@ def test_it_is_found_by_an_index(
     for text, found in explained:
         for node in nodes(found):
             what = f"{text}\n{node}"
+            if name in OF_ALL_PARTS and node.get("Relation Name") == "bgtasks_parts":
+                continue
             assert node["Node Type"] != "Seq Scan" or node["Relation Name"] not in TABLES, what
             assert node["Plan Rows"] <= MOST or node["is streamed"], what
             assert "Index Name" not in node or is_bounded(node), what
@@ -149,6 +203,8 @@ def test_the_table_is_what_it_is_said_to_be(parts: Deployment) -> None:
         parts.database.url.set(drivername="postgresql").render_as_string(hide_password=False)
     ) as direct:
         found = dict(direct.execute("SELECT state, count(*) FROM bgtasks_file_requests GROUP BY 1").fetchall())
+        [[parts_of_files]] = direct.execute("SELECT count(*) FROM bgtasks_parts").fetchall()
     assert found["expired"] > 0.8 * ENDED
     assert found["pending"] + found["running"] >= LIVE
+    assert parts_of_files >= DIVIDED * PARTS
     assert min(found[state] for state in ("ready", "failed", "cancelled")) > 300

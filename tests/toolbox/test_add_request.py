@@ -14,12 +14,13 @@ from pydantic import BaseModel
 from sqlalchemy import Engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, scoped_session, sessionmaker
 
-from bgtasks import publishing, toolbox
+from bgtasks import publishing, registry, toolbox
 from bgtasks.database import Database
 from bgtasks.deployment import Deployment
 from bgtasks.errors import InvalidRequestId, UnknownFileType
 from bgtasks.models import FileRequest
 from bgtasks.states import State
+from tests.support.file_types import Numbers
 
 
 class Person:
@@ -202,6 +203,27 @@ def test_a_request_that_is_not_scheduled_is_not_published(
         session.commit()
     assert published == []
     assert len(list(FileRequest.to_handle())) == 1
+
+
+def test_a_fault_of_a_file_type_does_not_look_like_one_of_the_commit(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, published: list[str]
+) -> None:
+    """The rows are stored by then, and those of others are published all the same."""
+
+    class Undecided(Numbers):
+        file_type = "undecided"
+
+        def get_queue(self, criteria: Any = None, count: int | None = None) -> str:
+            raise LookupError
+
+    registry.register(Undecided)
+    publish = publishing.publish
+    monkeypatch.setattr(publishing, "publish", lambda row: registry.get(row.file_type)().get_queue() and publish(row))
+    with Session(engine) as session:
+        toolbox.add_request({"count": 1}, "undecided", session=session, schedule=True)
+        asked = add(session)
+        session.commit()
+    assert published == [asked.id]
 
 
 @pytest.mark.parametrize("how", ["rollback", "close"])

@@ -206,7 +206,7 @@ def test_parts_that_wait_are_in_the_queue(parts: Deployment, look: Look) -> None
     # Published again, just now: it has been waited for since it was last heard of.
     with parts.database.writing() as session:
         session.execute(update(Event).where(Event.request_id == row.id).values(at=in_seconds(-700)))
-    alter_part(parts, row, 2, dispatch_at=in_seconds(-1), dispatches=7)  # whatever is in the queue
+    alter_part(parts, row, 2, dispatch_at=in_seconds(-1), published_at=in_seconds(-2500))  # whatever is in the queue
     for sweep in (sweeps.dispatch, sweeps.recover):
         sweep()
     samples = look()
