@@ -25,7 +25,7 @@ class Site:
 
     def __init__(self, root: Path, process: Process) -> None:
         self.root = root
-        self.address = re.findall(r"Site\s+(http://\S+)", process.output())[0]
+        self.address, self.flower = re.findall(r"(?:Site|Flower) +(http://\S+)", process.output())
 
     def count(self, statement: str, *parameters: Any) -> int:
         """A number from the database."""
@@ -60,6 +60,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     for folder in ("tasks", "beat_schedule"):
         shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(WALKS, root / "tasks")
+    shutil.copy(ROOT / "flowerconfig.py", root)
     settings = (ROOT / "celeryconfig.py").read_text()
     (root / "celeryconfig.py").write_text(f'{settings}\nimports += ("tasks.walks",)\n')
     command = [sys.executable, "-m", "celery", "bgtasks", "dev"]

@@ -22,6 +22,7 @@ def test_each_file_type_has_its_form(visit: Visit) -> None:
         "Failing file",
         "Fleeting file",
         "Flights from New York City",
+        "Halves of flights",
         "Gated rows",
         "Login events",
         "Survey <b>&amp;",

@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 from bgtasks import FileType, registry, settings
 from bgtasks.file_types import Dataset
 from bgtasks.items import Items
+from tasks.flights import Flights, flights
 
 ROWS = 12_000  # of a gated file
 #: Rows and seconds between two gates: progress is written after a batch of so many, and at most once a second.
@@ -117,5 +118,15 @@ class Survey(FileType):
         return [{"criteria": criteria.model_dump_json()}]
 
 
-for each in (Gated, Fleeting, Failing, Survey):
+class FlightsInParts(Flights):
+    """The reference deployment's, of which two workers may write a half each."""
+
+    file_type = "flights_in_parts"
+    file_description = "Halves of flights"
+    formats = ("csv",)
+    parts = 2
+    part_key = flights.c.id
+
+
+for each in (Gated, Fleeting, Failing, Survey, FlightsInParts):
     registry.register(each)

@@ -5,8 +5,12 @@ from __future__ import annotations
 import base64
 import html
 import json
+import os
 import re
+import shutil
 import socket
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import quote, urljoin
@@ -19,9 +23,12 @@ from bgtasks import request_file
 from bgtasks.canvas import STEPS
 from bgtasks.deployment import Deployment
 from bgtasks.errors import RequestFailed
-from bgtasks.stack import HOST, Stack, free_port, listens, wait_for
+from bgtasks.stack import HOST, Process, Stack, free_port, listens, wait_for
 from tests.operating import markers
+from tests.support.services import missing
 
+README = (Path(__file__).parent.parent.parent / "README.md").read_text()
+NGINX = shutil.which("nginx") or "/usr/sbin/nginx"
 OPERATOR = "operator:a password of theirs"
 WORKER = f"worker@{socket.gethostname()}"
 #: Pages that no other page leads to.
@@ -32,15 +39,15 @@ TABLE = "/tasks/datatable?draw=1&start=0&length=99&search[value]=&order[0][colum
 class Flower:
     """A running Flower, with one operator."""
 
-    def __init__(self, port: int) -> None:
-        self.address = f"http://{HOST}:{port}"
+    def __init__(self, port: int, path: str = "") -> None:
+        self.address = f"http://{HOST}:{port}{path}"
 
     def get(self, path: str, who: str | None = OPERATOR, method: str = "GET") -> str:
         """One page. Raises: HTTPError."""
         said = {"Authorization": "Basic " + base64.b64encode(who.encode()).decode()} if who else {}
         asked = Request(self.address + quote(path, safe="/?=&[]%@"), headers=said, method=method)
         with urlopen(asked, timeout=20) as answer:
-            return str(answer.read().decode())
+            return str(answer.read().decode(errors="replace"))
 
     def status(self, path: str, who: str | None, method: str = "GET") -> int:
         """What somebody is answered."""
@@ -226,6 +233,47 @@ def test_with_read_only_nobody_changes_anything(flower: Flower) -> None:
     page = flower.get(f"/worker/{WORKER}")
     assert "files.flights" in page
     assert "worker-pool-grow" not in page
+
+
+@pytest.fixture
+def proxied(stack: Stack, flower: Flower, tmp_path: Path) -> Iterator[Flower]:
+    """Another one, without a login of its own, behind an nginx that has what the README says."""
+    if not Path(NGINX).exists():
+        missing("nginx")
+    backend, port, folder = free_port(), free_port(), tmp_path
+    process = stack.celery("flower below a path", "flower", f"--port={backend}", "--url_prefix=flower")
+    [block] = re.findall(r"```nginx\n(location /flower/ .*?)```", README, re.DOTALL)
+    (folder / "flower.htpasswd").write_text(OPERATOR.replace(":", ":{PLAIN}") + "\n")
+    filled = block.replace("/etc/nginx", str(folder)).replace(":5555", f":{backend}")
+    temporary = "".join(
+        f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    server = f"events {{}} http {{ access_log off; {temporary} server {{ listen {HOST}:{port};\n{filled} }} }}"
+    user = "user root;" if os.getuid() == 0 else ""
+    (folder / "nginx.conf").write_text(f"daemon off; pid {folder}/nginx.pid; {user} {server}")
+    argv = [NGINX, "-c", str(folder / "nginx.conf"), "-p", str(folder), "-e", str(folder / "error.log")]
+    nginx = Process("nginx", argv, folder / "nginx.log", folder, {})
+    try:
+        nginx.wait_until(lambda: listens(port))
+        process.wait_until(lambda: listens(backend))
+        yield Flower(port, "/flower")
+    finally:
+        nginx.stop()
+        process.stop()
+
+
+def test_behind_a_proxys_login_everything_is_closed(proxied: Flower) -> None:
+    """``/metrics`` too; who has logged in gets the pages, and what they need, by links that lead there."""
+    closed = ("/", "/tasks", "/metrics", "/healthcheck", "/api/tasks", "/static/css/flower.css")
+    assert {proxied.status(path, None) for path in closed} == {401}
+    assert {proxied.status(path, "operator:another password") for path in closed} == {401}
+    page = proxied.get("/tasks")
+    links = re.findall(r'(?:href|src)="(/[^"#]+)', page)
+    assert {link.split("/")[1] for link in links} == {"flower"}
+    needed = [link.removeprefix("/flower") for link in links if "/static/" in link]
+    assert {proxied.status(link, OPERATOR) for link in needed} == {200}
+    assert "flower_events_total" in proxied.get("/metrics")
+    assert proxied.status("/api/tasks", OPERATOR) == 401  # by Flower itself, as the README says
 
 
 def test_celerys_own_reports_show_no_secret(app: Celery) -> None:

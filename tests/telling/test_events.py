@@ -65,14 +65,20 @@ def made(parts: Deployment, requester: str | None = REQUESTER, **asked: Any) -> 
 @ON_SQLITE
 @pytest.mark.usefixtures("apprise")
 def test_settings_are_enough(app: Celery, parts: Deployment, plain: Receiver) -> None:
-    """``notifiers = ("webhook", "apprise")``: a URL and a secret; of several services of a kind each is told, once."""
+    """``notifiers = ("webhook", "apprise")``: a URL and a secret; of several services of a kind each is told, once.
+
+    In the requester's language, as mails are; what a program reads is the same in each.
+    """
     register(notifiers=("webhook", "apprise", "webhook"))
     http = {"webhook_allow_http": True, "webhook_allow_private": True, "webhook_url": f"http://127.0.0.1:{plain.port}/"}
     services = tuple(f"json://127.0.0.1:{plain.port}/{room}" for room in "ab")
     configured = parts.settings.model_copy(update={**http, "webhook_secret": (SECRET,), "apprise_urls": services})
     object.__setattr__(parts, "settings", configured)
-    row = made(parts)
+    row = made(parts, language="de")
     assert sorted(received.path for received in plain.received) == ["/", "/a", "/b"]
+    said = {received.path: json.loads(received.body) for received in plain.received}
+    assert said["/a"]["title"] == "Ihre Datei ist fertig: numbers.csv"
+    assert (said["/"]["type"], said["/"]["data"]["state"]) == ("bgtasks.file.ready", "ready")
     with parts.database.reading() as session:
         lines = {line.channel: (line.recipient, line.sent_at is not None) for line in session.query(Notification)}
     assert lines == dict.fromkeys(("webhook", "apprise:json", "apprise:json:2"), ("", True))
