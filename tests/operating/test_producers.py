@@ -5,12 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import re
-import shutil
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,13 +22,14 @@ from bgtasks.stack import Mailbox, Process, Stack, wait_for
 from bgtasks.wsgi import Application
 from tests.conftest import BASE_URL
 from tests.operating.conftest import ROOT
+from tests.support import npm
 from tests.support.flights import FLIGHTS, as_csv
 from tests.support.rabbitmq import RabbitMQ
 
 CRITERIA = {"from_date": "2013-04-01", "until_date": "2013-04-02"}
 FILE = as_csv([row for row in FLIGHTS if row["date"].day <= 2])
-#: A Celery producer for Node.js, and what it needs (npm); kept from one run to the next.
-NODE_PACKAGE, NODE_FOLDER = "celery-node@0.5.9", ROOT / "var" / "node"
+#: A Celery producer for Node.js. (A machine without that has the message by hand.)
+NODE_PACKAGE = "celery-node@0.5.9"
 NODE_PROGRAM = """
 const celery = require("celery-node");
 const [broker, backend, criteria, requester] = process.argv.slice(1);
@@ -142,7 +141,7 @@ def test_a_failure_is_a_result_too(site: Site) -> None:
 
 def test_a_program_in_node_asks_and_waits(site: Site) -> None:
     """By an npm package that speaks Celery's protocol; the answer is its own ``get()``."""
-    program = _node()
+    program = npm.installed(NODE_PACKAGE)
     arguments = [site.broker_url, site.results_url, json.dumps(CRITERIA), "node@example.com"]
     done = subprocess.run(
         ["node", "-e", NODE_PROGRAM, "--", *arguments],
@@ -154,15 +153,3 @@ def test_a_program_in_node_asks_and_waits(site: Site) -> None:
     )
     assert done.returncode == 0, done.stderr
     site.assert_is_served("node@example.com", json.loads(done.stdout))
-
-
-def _node() -> Path:
-    """The folder where Node.js finds the package; a machine without it has the message by hand."""
-    if shutil.which("npm") is None or shutil.which("node") is None:
-        pytest.skip("node and npm are not here")
-    if not (NODE_FOLDER / "node_modules" / "celery-node").exists():
-        NODE_FOLDER.mkdir(parents=True, exist_ok=True)
-        install = ["npm", "install", "--prefix", str(NODE_FOLDER), "--no-audit", "--no-fund", NODE_PACKAGE]
-        if subprocess.run(install, cwd=NODE_FOLDER, capture_output=True, timeout=120, check=False).returncode:
-            pytest.skip(f"{NODE_PACKAGE} can't be had")
-    return NODE_FOLDER

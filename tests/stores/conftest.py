@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from bgtasks.stores import Store, pieces
 from tests.conftest import new_sqlite
 from tests.stores.scenes import FEW
+from tests.support.azurite import Azurite
 
 
 @pytest.fixture
@@ -25,12 +27,23 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("moto.s3.models.S3_UPLOAD_PART_MIN_SIZE", FEW)
 
 
-@pytest.fixture(params=["folder", "bucket"])
+@pytest.fixture(scope="package")
+def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
+    """Azure's blob service, as its emulator has it."""
+    service = Azurite(tmp_path_factory.mktemp("azurite"))
+    yield service
+    service.stop()
+
+
+@pytest.fixture(params=["folder", "bucket", "container"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     """A store of each kind."""
     if request.param == "folder":
         return Store("files", tmp_path)
-    return Store(request.getfixturevalue("bucket").url, tmp_path)
+    if request.param == "bucket":
+        return Store(request.getfixturevalue("bucket").url, tmp_path)
+    azurite: Azurite = request.getfixturevalue("azurite")
+    return Store(azurite.container(f"test-{uuid.uuid4().hex}"), tmp_path, azurite.options)
 
 
 @pytest.fixture
