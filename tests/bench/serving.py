@@ -30,7 +30,7 @@ CHUNKS, WRAPPER, STATIC = "256 KiB iterator under gunicorn", "wsgi.file_wrapper 
 LIMIT = 1 / 0.9
 GROWN = 10  # MiB
 #: A download takes half a second, of which the machine's other work takes a changing part.
-ROUNDS = 9
+ROUNDS = 21
 FILES = "bgtasks.wsgi:application"
 #: The application of each gunicorn.
 APPLICATIONS = {OURS: FILES, CHUNKS: "tests.bench.wsgi:iterator", WRAPPER: "tests.bench.wsgi:wrapper"}
