@@ -1,4 +1,7 @@
-"""Values as PostgreSQL's SQL has them, each of the type that it has as a parameter of psycopg's."""
+"""Values as PostgreSQL's SQL has them, each of the type that it has as a parameter of psycopg's.
+
+(``psycopg.sql.Literal`` writes numbers without a type: 5 is then an integer and no smallint, 0.5 no double.)
+"""
 
 from __future__ import annotations
 
