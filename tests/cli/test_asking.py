@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -166,7 +166,16 @@ def test_whoever_has_waited_long_enough_is_told_where_it_stands(run: Run) -> Non
     assert (said.code, said.json["state"], said.errors) == (1, "pending", "")
 
 
+@pytest.fixture
+def _at_a_terminal() -> Iterator[None]:
+    """Ctrl-C is heard, also where the tests are a shell's job in the background: such ones ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @sqlite_only
+@pytest.mark.usefixtures("_at_a_terminal")
 @pytest.mark.parametrize("as_json", [True, False])
 def test_whatever_ends_the_waiting_the_id_is_printed(parts: Deployment, run: Run, as_json: bool) -> None:
     """Whoever presses Ctrl-C, or whose request is removed, goes on with it; the exit code tells which."""
